@@ -1,0 +1,52 @@
+"""Arrow schemas and metadata keys of every file we write. Stages share files, not code: this is how.
+
+A prepared folder holds
+
+    conversations/*.parquet   CONVERSATIONS: what was kept, as text
+    rejected/*.parquet        REJECTED: what was not, with its reason
+    tokens/{train,eval}/*.parquet   TOKENS: what training reads
+    manifest.json             counts, recipe, versions and the sha256 of every file (manifest.py)
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("weight", pa.float32())]))
+
+CONVERSATIONS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("model", pa.string()),
+        pa.field("condition", pa.string()),
+        pa.field("messages", MESSAGES, nullable=False),
+    ]
+)
+
+REJECTED = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("messages", MESSAGES),
+        pa.field("raw", pa.binary()),
+    ]
+)
+
+TOKENS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
+        pa.field("weights", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+META_MODEL_TYPE = b"ochat.model_type"
+META_TEMPLATE_HASH = b"ochat.template_hash"
+META_TOKENIZER_HASH = b"ochat.tokenizer_hash"
+META_VERSION = b"ochat.version"
+
+SPLITS = ("train", "eval")

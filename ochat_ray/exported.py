@@ -1,0 +1,111 @@
+"""The exported model folder: a Hugging Face folder with `ochat.json`, which says how it was trained.
+
+Training writes it, serving reads it and refuses a folder whose template or tokenizer is not the one
+that the model was trained with.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ochat_ray.errors import CheckpointError
+from ochat_ray.manifest import versions, write_json
+from ochat_ray.model_types import ModelType
+from ochat_ray.strict import parse
+from ochat_ray.template import ChatTemplate
+from ochat_ray.tokenizer import ChatTokenizer
+
+NAME = "ochat.json"
+JINJA = "chat_template.jinja"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `ochat.json` says, checked against the folder."""
+
+    folder: Path
+    template: ChatTemplate
+    facts: dict[str, Any]
+
+    @property
+    def model_type(self) -> ModelType:
+        return self.template.model_type
+
+
+def write_chat_files(folder: Path, template: ChatTemplate, facts: dict[str, Any]) -> None:
+    """Write tokenizer, chat template and `ochat.json` (last) beside the weights in `folder`.
+
+    `facts`: the resolved recipe, the hash of the data's manifest, counts, losses.
+    """
+    tokenizer = template.tokenizer
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(folder)
+    special = {"bos_token": template.bos, "eos_token": template.model_type.eot}
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            # This class takes tokenizer.json as it is; model-specific ones rebuild parts of it.
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            **{name: token for name, token in special.items() if token},
+            "model_max_length": template.model_type.context,
+            "clean_up_tokenization_spaces": False,
+        },
+    )
+    (folder / JINJA).write_text(template.to_jinja(), encoding="utf-8")
+    write_json(
+        folder / NAME,
+        {
+            "format": FORMAT,
+            "model_type": template.model_type.model_dump(),
+            "template_hash": template.hash,
+            "tokenizer_hash": tokenizer.hash,
+            "versions": versions(),
+            **facts,
+        },
+    )
+
+
+def load_exported(folder: str | Path) -> Exported:
+    """Read and check an exported folder.
+
+    Raises CheckpointError, naming file, value and remedy, for a folder that was not exported by us or
+    whose model type, tokenizer or chat template was changed since.
+    """
+    folder = Path(folder)
+    path = folder / NAME
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such folder; give the one that `ochat-ray train` exported")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{folder}: no {NAME}, so the chat template it was trained with is unknown; "
+            "give the folder that `ochat-ray train` exported"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); export the model again") from error
+    if facts.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: format {facts.get('format')!r}, expected {FORMAT}; export it again")
+    tokenizer = ChatTokenizer.load(folder)
+    template = ChatTemplate(parse(ModelType, facts["model_type"], str(path)), tokenizer)
+    checks = [
+        ("template_hash", facts["template_hash"], template.hash, "the model type in ochat.json was changed"),
+        ("tokenizer_hash", facts["tokenizer_hash"], tokenizer.hash, "tokenizer.json was changed"),
+    ]
+    for name, recorded, found, cause in checks:
+        if recorded != found:
+            raise CheckpointError(
+                f"{folder}: {name} is {found[:12]}, but the model was trained with {recorded[:12]} ({cause}, "
+                "or the renderer is another version); export it again with `ochat-ray train`"
+            )
+    jinja = folder / JINJA
+    if not jinja.exists() or jinja.read_text(encoding="utf-8") != template.to_jinja():
+        raise CheckpointError(
+            f"{jinja}: is not the template that the model was trained with; "
+            "export it again with `ochat-ray train`"
+        )
+    return Exported(folder, template, facts)

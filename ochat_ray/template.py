@@ -1,0 +1,161 @@
+"""The one renderer of conversations. Training, serving and evaluation all come here.
+
+The contract that ties both ends, for every model type and any text:
+
+- `render_prompt(messages[:-1])` is exactly the unweighted beginning of `render_train(messages)`;
+- the weighted rest is what the model should produce, and `parse_reply` of it is the last message;
+- the exported Jinja template yields the same ids through `tokenizer.apply_chat_template`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from ochat_ray.conversation import Message, Rendered, Role
+from ochat_ray.errors import RequestError
+from ochat_ray.model_types import AUTO, CONDITION, ModelType
+from ochat_ray.tokenizer import ESCAPE, SEGMENT, ChatTokenizer
+
+# Raised whenever the same model type and tokenizer would render to other ids than before.
+RENDER_VERSION = 1
+
+
+class ChatTemplate:
+    """A model type's layout over a tokenizer.
+
+    Raises CheckpointError, naming the token, if the tokenizer lacks a special token of the layout.
+    """
+
+    def __init__(self, model_type: ModelType, tokenizer: ChatTokenizer) -> None:
+        self.model_type = model_type
+        self.tokenizer = tokenizer
+        self.bos = tokenizer.bos_token if model_type.bos == AUTO else model_type.bos
+        self.bos_ids = [tokenizer.special_id(self.bos)] if self.bos else []
+        self.eot_id = tokenizer.special_id(model_type.eot)
+        for token in model_type.special_tokens:
+            tokenizer.special_id(token)
+        self._prefix_ids: dict[tuple[Role, str | None], list[int]] = {}
+
+    @property
+    def hash(self) -> str:
+        """sha256 that changes whenever the layout does, hex. Carried from token file to served model."""
+        facts = [RENDER_VERSION, self.model_type.fingerprint(), self.bos]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def prefix(self, role: Role, condition: str | None = None) -> str:
+        """The text before a message of `role`. Raises RequestError for a condition that cannot be used."""
+        kind = self.model_type
+        text = {"system": kind.system_prefix, "user": kind.user_prefix, "assistant": kind.assistant_prefix}[
+            role
+        ]
+        if condition is None:
+            condition = kind.default_condition or ""
+        elif not kind.conditioned:
+            raise RequestError(
+                f"condition {condition!r}: model type {kind.name} takes none; leave it out",
+                param="condition",
+            )
+        hidden = next((token for token in self.tokenizer.special_ids if token in condition), None)
+        if hidden is not None:
+            raise RequestError(
+                f"condition {condition!r} contains the special token {hidden!r}; use plain words",
+                param="condition",
+            )
+        if not condition:
+            text = text.replace(CONDITION + " ", "").replace(" " + CONDITION, "")
+        return text.replace(CONDITION, condition)
+
+    def prefix_ids(self, role: Role, condition: str | None = None) -> list[int]:
+        """Token ids of `prefix`."""
+        key = (role, condition)
+        if key not in self._prefix_ids:
+            if len(self._prefix_ids) > 1000:  # conditions come with requests: do not grow without end
+                self._prefix_ids.clear()
+            text = self.prefix(role, condition)
+            self._prefix_ids[key] = (
+                self.tokenizer.encode_prefix(text, self.model_type.specials) if text else []
+            )
+        return self._prefix_ids[key]
+
+    def render_train(self, messages: Sequence[Message], condition: str | None = None) -> Rendered:
+        """Ids and loss weights of a whole conversation: loss on each assistant's text and its EOT."""
+        ids = list(self.bos_ids)
+        weights = [0.0] * len(ids)
+        texts = self.tokenizer.encode_batch([m.content for m in messages])
+        for message, text in zip(messages, texts, strict=True):
+            prefix = self.prefix_ids(message.role, condition)
+            weight = message.weight if message.role == "assistant" else 0.0
+            ids += [*prefix, *text, self.eot_id]
+            weights += [0.0] * len(prefix) + [weight] * (len(text) + 1)
+        return Rendered(ids, weights)
+
+    def render_prompt(self, messages: Sequence[Message], condition: str | None = None) -> list[int]:
+        """Ids of a conversation so far, ending in the bare assistant prefix."""
+        return self.render_train(messages, condition).input_ids + self.prefix_ids("assistant", condition)
+
+    def parse_reply(self, ids: Sequence[int]) -> Message:
+        """The assistant's message in generated ids, with or without the closing EOT."""
+        ids = list(ids)
+        if self.eot_id in ids:
+            ids = ids[: ids.index(self.eot_id)]
+        return Message("assistant", self.tokenizer.decode(ids))
+
+    def to_jinja(self) -> str:
+        """The Jinja chat template for the exported folder, whose tokenizer heeds the segment marks."""
+        firsts = sorted({token[0] for token in self.tokenizer.special_ids})
+        escape = "".join(f"|replace({_literal(c)}, {_literal(c + ESCAPE)})" for c in firsts)
+        kind = self.model_type
+        lines = [
+            "{%- set condition = (condition|default("
+            + _literal(kind.default_condition or "")
+            + ")|string)"
+            + escape
+            + " %}"
+        ]
+        prefixes = {
+            "system": kind.system_prefix,
+            "user": kind.user_prefix,
+            "assistant": kind.assistant_prefix,
+        }
+        lines.append(
+            "{%- set prefixes = {"
+            + ", ".join(
+                f"{_literal(role)}: {self._jinja_prefix(prefix)}" for role, prefix in prefixes.items()
+            )
+            + "} %}"
+        )
+        if self.bos:
+            lines.append("{{- " + _literal(self.bos) + " }}")
+        lines.append("{%- for message in messages %}")
+        lines.append(
+            "{%- if message['role'] not in prefixes %}"
+            "{{- raise_exception('unknown role ' ~ message['role']) }}{%- endif %}"
+        )
+        lines.append(
+            "{{- prefixes[message['role']] ~ (message['content']|string)"
+            + escape
+            + " ~ "
+            + _literal(kind.eot)
+            + " }}"
+        )
+        lines.append("{%- endfor %}")
+        lines.append("{%- if add_generation_prompt %}{{- prefixes['assistant'] }}{%- endif %}")
+        return "\n".join(lines)
+
+    def _jinja_prefix(self, prefix: str) -> str:
+        """A Jinja expression for a prefix and the segment mark after it."""
+        if not prefix:
+            return "''"
+        if CONDITION not in prefix:
+            return _literal(prefix + SEGMENT)
+        bare = prefix.replace(CONDITION + " ", "").replace(" " + CONDITION, "").replace(CONDITION, "")
+        before, after = prefix.split(CONDITION, 1)
+        full = f"{_literal(before)} ~ condition ~ {_literal(after + SEGMENT)}"
+        return f"(({full}) if condition else {_literal(bare + SEGMENT)})"
+
+
+def _literal(text: str) -> str:
+    """A Jinja string literal in plain ASCII."""
+    return "'" + text.encode("unicode_escape").decode("ascii").replace("'", "\\'") + "'"

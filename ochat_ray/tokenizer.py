@@ -1,0 +1,157 @@
+"""A tokenizer that text cannot inject special tokens into, in our code and in anybody else's.
+
+Our own code encodes each piece of text by itself with a tokenizer that knows no added tokens, and
+places special ids by name. Programs that load an exported folder do neither: they run a Jinja
+template into one string and tokenise that. So the `tokenizer.json` that we write understands two
+Unicode noncharacters (never valid in interchanged text), which the exported template puts in:
+
+    SEGMENT  between a prefix and a text: splits there, so that no token spans the border
+    ESCAPE   after the first character of what could be a special token in a text: hides it from the
+             search for added tokens, and is removed before the text is encoded
+
+With both, the ids of the template's string are those of the pieces, whatever the text holds.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from ochat_ray.errors import CheckpointError
+
+SEGMENT = "\ufdd0"
+ESCAPE = "\ufdd1"
+
+
+class ChatTokenizer:
+    """Encodes text without special tokens, and special tokens without text.
+
+    `spec` is the content of a `tokenizer.json`; `bos_token` what its folder names as such.
+    """
+
+    def __init__(self, spec: dict[str, Any], bos_token: str | None = None) -> None:
+        self.spec = mark_segments(spec)
+        self.bos_token = bos_token
+        self.special_ids: dict[str, int] = {t["content"]: t["id"] for t in spec.get("added_tokens", [])}
+        plain = {**self.spec, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
+        self._plain = Tokenizer.from_str(json.dumps(plain))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ChatTokenizer:
+        """The tokenizer of a Hugging Face folder. Raises CheckpointError where there is no usable one."""
+        folder = Path(folder)
+        path = folder / "tokenizer.json"
+        try:
+            spec = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise CheckpointError(
+                f"{folder}: no tokenizer.json; give a Hugging Face model folder, "
+                "or make one with `ochat-ray base DIR`"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: cannot be read as a tokenizer ({error})") from error
+        config = folder / "tokenizer_config.json"
+        bos = json.loads(config.read_text(encoding="utf-8")).get("bos_token") if config.exists() else None
+        return cls(spec, bos["content"] if isinstance(bos, dict) else bos)
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 of the tokenizer's canonical JSON, hex. Equal hashes encode equally."""
+        return hashlib.sha256(json.dumps(self.spec, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids that the tokenizer can produce: one more than the largest."""
+        return max([self._plain.get_vocab_size() - 1, *self.special_ids.values()]) + 1
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a piece of text; never a special one. The text must hold no lone surrogates."""
+        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of many texts, in the tokenizer's own threads."""
+        return [e.ids for e in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_prefix(self, prefix: str, specials: Sequence[str]) -> list[int]:
+        """Ids of a trusted prefix, in which the tokens of `specials` stand for themselves."""
+        if not specials:
+            return self.encode(prefix)
+        ids: list[int] = []
+        for part in re.split("(" + "|".join(map(re.escape, specials)) + ")", prefix):
+            if part in specials:
+                ids.append(self.special_id(part))
+            elif part:
+                ids += self.encode(part)
+        return ids
+
+    def special_id(self, token: str) -> int:
+        """The id of an added token. Raises CheckpointError naming it where the tokenizer has none."""
+        try:
+            return self.special_ids[token]
+        except KeyError:
+            raise CheckpointError(
+                f"the tokenizer has no special token {token!r} (it has "
+                f"{', '.join(map(repr, list(self.special_ids)[:8])) or 'none'}); "
+                "add it with `ochat-ray base OUTPUT --from MODEL_DIR`"
+            ) from None
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids; special ids are left out. Inverse of `encode` for lossless tokenizers."""
+        special = set(self.special_ids.values())
+        text: str = self._plain.decode([i for i in ids if i not in special], skip_special_tokens=False)
+        return text
+
+    def save(self, folder: str | Path) -> None:
+        """Write `tokenizer.json` with the segment marks."""
+        path = Path(folder) / "tokenizer.json"
+        path.write_text(json.dumps(self.spec, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def mark_segments(spec: dict[str, Any]) -> dict[str, Any]:
+    """A `tokenizer.json` that heeds SEGMENT and ESCAPE. Encodes text without them as before.
+
+    Added tokens are matched literally before normalisation (so that ESCAPE hides them), and a dummy
+    leading space, where the tokenizer puts one, is put at the start of every segment. Idempotent.
+    """
+    spec = copy.deepcopy(spec)
+    for token in spec.get("added_tokens", []):
+        token.update(normalized=False, lstrip=False, rstrip=False, single_word=False)
+    split = {
+        "type": "Split",
+        "pattern": {"String": SEGMENT},
+        "behavior": "Removed",
+        "invert": False,
+    }
+    pre = _steps(spec.get("pre_tokenizer"), "pretokenizers")
+    if split in pre:
+        return spec
+    for step in pre:
+        if step["type"] == "Metaspace" and step.get("prepend_scheme") == "first":
+            step["prepend_scheme"] = "always"
+    norm = _steps(spec.get("normalizer"), "normalizers")
+    unescape = {"type": "Replace", "pattern": {"String": ESCAPE}, "content": ""}
+    prepends = [
+        # Prepend works on a whole stretch between added tokens: repeat it at each later segment.
+        {"type": "Replace", "pattern": {"Regex": SEGMENT + r"(?=[\s\S])"}, "content": SEGMENT + n["prepend"]}
+        for n in norm
+        if n["type"] == "Prepend"
+    ]
+    spec["normalizer"] = {"type": "Sequence", "normalizers": [unescape, *norm, *prepends]}
+    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, *pre]}
+    return spec
+
+
+def _steps(component: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    if component is None:
+        return []
+    steps: list[dict[str, Any]] = component[key] if component["type"] == "Sequence" else [component]
+    return steps
