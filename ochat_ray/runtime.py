@@ -22,8 +22,8 @@ PRIVATE_ENVIRONMENT = {
 
 
 @contextmanager
-def cluster(address: str | None = None, *, min_cpus: int = 1) -> Iterator[None]:
-    """A connection to Ray for the length of the block.
+def cluster(address: str | None = None, *, min_cpus: int = 1) -> Iterator[bool]:
+    """A connection to Ray for the length of the block; yields whether the cluster ends with the block.
 
     With `address` (or RAY_ADDRESS, which `ray job submit` sets) joins that cluster and leaves it running.
     With neither, starts a private one on free ports and a temporary folder of its own, with at least
@@ -34,7 +34,7 @@ def cluster(address: str | None = None, *, min_cpus: int = 1) -> Iterator[None]:
     import ray
 
     if ray.is_initialized():
-        yield
+        yield False
         return
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
@@ -46,7 +46,7 @@ def cluster(address: str | None = None, *, min_cpus: int = 1) -> Iterator[None]:
                 "Start one with `ray start --head`, or leave out --address and RAY_ADDRESS for a private one"
             ) from error
         try:
-            yield
+            yield False
         finally:
             ray.shutdown()
         return
@@ -55,7 +55,7 @@ def cluster(address: str | None = None, *, min_cpus: int = 1) -> Iterator[None]:
     cpus = max(min_cpus, os.cpu_count() or 1)
     try:
         ray.init("local", num_cpus=cpus, include_dashboard=False, namespace="ochat", _temp_dir=folder)
-        yield
+        yield True
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,8 @@ def record(title: str, table: str, *, file: Path = Path("BENCHMARKS.md")) -> Non
     """Print a Markdown table and append it to `file` with date, command, hardware and versions."""
     command = " ".join(["python -m ochat_ray.bench", *sys.argv[1:]])
     stack = ", ".join(f"{name} {version}" for name, version in versions().items())
-    section = f"\n## {title}\n\n{datetime.date.today().isoformat()}, `{command}`, {hardware()}, {stack}.\n\n{table}\n"
+    origin = f"{datetime.date.today().isoformat()}, `{command}`, {hardware()}, {stack}."
+    section = f"\n## {title}\n\n{origin}\n\n{table}\n"
     print(section)
     with file.open("a", encoding="utf-8") as out:
         out.write(section)

@@ -2,7 +2,7 @@
 
 from ochat_ray.config.base import BaseConfig
 from ochat_ray.config.data import DataConfig
-from ochat_ray.config.recipe import Recipe, load_recipe, recipe_names
+from ochat_ray.config.recipe import Recipe, describe, load_recipe, override_recipe, recipe_names
 from ochat_ray.config.serve import ServeConfig
 from ochat_ray.config.train import TrainConfig
 
@@ -12,6 +12,8 @@ __all__ = [
     "Recipe",
     "ServeConfig",
     "TrainConfig",
+    "describe",
     "load_recipe",
+    "override_recipe",
     "recipe_names",
 ]

@@ -51,7 +51,11 @@ def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = _path(name_or_file)
     data, lines = read_yaml(path)
-    recipe = parse(Recipe, data, str(path), lines)
+    return override_recipe(parse(Recipe, data, str(path), lines), overrides)
+
+
+def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """A recipe with dotted overrides applied, as in `load_recipe`."""
     if not overrides:
         return recipe
     merged = recipe.model_dump()
@@ -93,3 +97,22 @@ def _apply(data: dict[str, Any], override: str) -> None:
     for group in groups:
         data = data[group]
     data[leaf] = value
+
+
+def describe(recipe: Recipe) -> str:
+    """A recipe as YAML with every setting, its meaning above it. Loads again to the same recipe."""
+    return "".join(_describe(recipe, ""))
+
+
+def _describe(group: StrictModel, indent: str) -> list[str]:
+    lines = []
+    for name, field in type(group).model_fields.items():
+        value = getattr(group, name)
+        lines.append(f"{indent}# {' '.join((field.description or '').split())}\n")
+        if isinstance(value, StrictModel):
+            lines += [f"{indent}{name}:\n", *_describe(value, indent + "  ")]
+        else:
+            plain = list(value) if isinstance(value, tuple) else value
+            text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10**6)
+            lines.append(f"{indent}{name}: {text.splitlines()[0]}\n")
+    return lines

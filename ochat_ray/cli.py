@@ -1,0 +1,231 @@
+"""The command line: one subcommand a stage. Parses first, imports heavy modules after.
+
+`ochat-ray STAGE ... --recipe NAME-OR-FILE group.key=value` is the same on a laptop and in a Ray job: with
+`--address` (or RAY_ADDRESS, which `ray job submit` sets) a stage runs on that cluster, otherwise on a
+private one that ends with the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ochat_ray import __version__
+from ochat_ray.errors import ConfigError, OchatError
+
+DEFAULT_RECIPE = "openchat"
+DEFAULT_URL = "http://127.0.0.1:18888/v1"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 well, 2 the user's mistake, 130 interrupted."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    args.overrides = [word for word in rest if "=" in word and not word.startswith("-")]
+    if unknown := [word for word in rest if word not in args.overrides]:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if args.overrides and not hasattr(args, "recipe"):
+        parser.error(f"`{args.command}` takes no overrides ({' '.join(args.overrides)})")
+    run: Callable[[argparse.Namespace], int | None] = args.run
+    try:
+        return run(args) or 0
+    except OchatError as error:
+        print(f"ochat-ray {args.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(
+            f"\nochat-ray {args.command}: interrupted. Run the same command again to go on: "
+            "what was finished is kept.",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ochat-ray", description="From saved chats to a served chat model, on one Ray cluster."
+    )
+    parser.add_argument("--version", action="version", version=f"ochat-ray {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int | None], text: str
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.set_defaults(run=run)
+        return sub
+
+    def stage(
+        name: str, run: Callable[[argparse.Namespace], int | None], text: str, *, ray: bool = True
+    ) -> argparse.ArgumentParser:
+        sub = command(name, run, text)
+        sub.epilog = "KEY=VALUE words override the recipe, e.g. train.learning_rate=1e-5."
+        sub.add_argument("--recipe", metavar="NAME-OR-FILE", help=f"recipe (default: {DEFAULT_RECIPE})")
+        if ray:
+            sub.add_argument(
+                "--address", help="Ray cluster to join (default: RAY_ADDRESS, else a private one)"
+            )
+        return sub
+
+    demo = command("demo", _demo, "the whole way on the shipped sample, in minutes on two cores")
+    demo.add_argument("--work", type=Path, default=Path(".demo"), help="folder for everything it makes")
+    demo.add_argument("--port", type=int, default=18888, help="port of the endpoint")
+    demo.add_argument("--keep", action="store_true", help="leave the server up until Ctrl-C")
+
+    sample = command("sample", _sample, "write the shipped sample of saved ShareGPT pages")
+    sample.add_argument("output", type=Path, help="folder to write; its pages go to OUTPUT/ShareGPT")
+
+    base = stage("base", _base, "make a tiny base model, or extend one with a model type's tokens", ray=False)
+    base.add_argument("output", type=Path, help="folder to write")
+    base.add_argument("--from", dest="source", type=Path, help="Hugging Face folder to extend")
+
+    prepare = stage("prepare", _prepare, "saved chat pages to token files")
+    prepare.add_argument("input", type=Path, help="folder that holds ShareGPT/ with saved pages, or is one")
+    prepare.add_argument("output", type=Path, help="folder to write")
+    prepare.add_argument("--base", type=Path, required=True, help="folder of the base model (its tokenizer)")
+
+    train = stage("train", _train, "fine-tune a base model on prepared token files")
+    train.add_argument("data", type=Path, help="folder that `prepare` wrote")
+    train.add_argument("output", type=Path, help="folder to write; the model goes to OUTPUT/model")
+    train.add_argument("--base", type=Path, required=True, help="folder of the base model")
+
+    serve = stage("serve", _serve, "serve an exported model behind an OpenAI-compatible endpoint")
+    serve.add_argument("model", type=Path, help="folder that `train` exported")
+
+    pipeline = stage("pipeline", _pipeline, "prepare, train and serve in one go")
+    pipeline.add_argument("input", type=Path, help="folder of saved pages, as for prepare")
+    pipeline.add_argument("output", type=Path, help="folder to write: OUTPUT/data, OUTPUT/train")
+    pipeline.add_argument("--base", type=Path, required=True, help="folder of the base model")
+
+    chat = command("chat", _chat, "talk to a served model in the terminal")
+    chat.add_argument("message", nargs="?", help="ask this and leave (default: a conversation)")
+    chat.add_argument("--url", default=DEFAULT_URL, help=f"base URL of the endpoint (default: {DEFAULT_URL})")
+    chat.add_argument("--model", help="model to ask (default: the endpoint's first)")
+    chat.add_argument("--system", help="system message")
+    chat.add_argument("--temperature", type=float, default=0.7, help="0 for the likeliest answer")
+
+    inspect = command("inspect", _inspect, "show what is in a page, a prepared folder or a model folder")
+    inspect.add_argument("path", type=Path, help="a saved page, or a folder that prepare or train wrote")
+    inspect.add_argument("-n", "--number", type=int, default=3, help="conversations to show")
+    inspect.add_argument(
+        "--rejected", metavar="REASON", nargs="?", const="", help="show rejects (of a reason)"
+    )
+    inspect.add_argument("--tokens", action="store_true", help="show tokens, those with loss in brackets")
+
+    config = stage("config", _config, "show a recipe with all its settings and what they mean", ray=False)
+    config.add_argument("--list", action="store_true", help="list the shipped recipes and model types")
+    return parser
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from ochat_ray.demo import demo
+
+    return demo(args.work, port=args.port, keep=args.keep)
+
+
+def _sample(args: argparse.Namespace) -> None:
+    from ochat_ray.sample import write_pages
+
+    pages = args.output / "ShareGPT"
+    print(f"{write_pages(pages)} pages in {pages}")
+
+
+def _base(args: argparse.Namespace) -> None:
+    from ochat_ray.config import load_recipe
+
+    recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
+    from ochat_ray.train.base import extend, make_tiny
+
+    if args.source is None:
+        make_tiny(args.output, recipe)
+    else:
+        extend(args.source, args.output, recipe)
+    print(f"base model for {recipe.model_type} in {args.output}")
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    from ochat_ray.config import load_recipe
+
+    recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
+    from ochat_ray.data.pipeline import prepare
+    from ochat_ray.inspect import funnel
+    from ochat_ray.runtime import cluster
+
+    with cluster(args.address):
+        manifest = prepare(args.input, args.output, recipe, args.base)
+    print(funnel(manifest["counts"]))
+    print(f"token files in {args.output}; look with `ochat-ray inspect {args.output}`")
+
+
+def _train(args: argparse.Namespace) -> None:
+    from ochat_ray.config import load_recipe
+
+    recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
+    from ochat_ray.runtime import cluster
+    from ochat_ray.train.run import train
+
+    with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads):
+        result = train(args.data, args.base, args.output, recipe)
+    print(f"model in {result.model}; serve it with `ochat-ray serve {result.model}`")
+
+
+def _serve(args: argparse.Namespace) -> None:
+    from ochat_ray.config import Recipe, load_recipe, override_recipe
+    from ochat_ray.exported import load_exported
+    from ochat_ray.strict import parse
+
+    exported = load_exported(args.model)
+    if args.recipe:
+        recipe = load_recipe(args.recipe, args.overrides)
+    else:  # the one it was trained with
+        trained = parse(Recipe, exported.facts["recipe"], str(args.model / "ochat.json"))
+        recipe = override_recipe(trained, args.overrides)
+    from ochat_ray.pipeline import serve
+    from ochat_ray.runtime import cluster
+
+    with cluster(args.address) as private:
+        serve(args.model, recipe.serve, wait=private)
+
+
+def _pipeline(args: argparse.Namespace) -> None:
+    from ochat_ray.config import load_recipe
+
+    recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
+    from ochat_ray.pipeline import pipeline
+    from ochat_ray.runtime import cluster
+
+    with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads) as private:
+        pipeline(args.input, args.output, args.base, recipe, wait=private)
+
+
+def _chat(args: argparse.Namespace) -> int:
+    from ochat_ray.chat import chat
+
+    return chat(args.url, args.model, args.system, args.message, temperature=args.temperature)
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from ochat_ray.inspect import inspect
+
+    for line in inspect(args.path, number=args.number, rejected=args.rejected, tokens=args.tokens):
+        print(line)
+
+
+def _config(args: argparse.Namespace) -> None:
+    from ochat_ray.config import describe, load_recipe, recipe_names
+    from ochat_ray.model_types import load_model_type, model_type_names
+
+    if args.list:
+        print("recipes")
+        for name in recipe_names():
+            print(f"  {name:22} {load_recipe(name).description}")
+        print("model types")
+        for name in model_type_names():
+            kind = load_model_type(name)
+            print(f"  {name:22} {kind.context} tokens, {kind.base}")
+    else:
+        if args.recipe is None and not args.overrides:
+            raise ConfigError("name a recipe with --recipe NAME-OR-FILE, or see them all with --list")
+        print(describe(load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)), end="")

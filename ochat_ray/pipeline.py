@@ -1,0 +1,38 @@
+"""Prepare, train and serve in one. Each finished stage is recognised by its output and not redone."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from ochat_ray.config import Recipe, ServeConfig
+
+
+def pipeline(source: Path, output: Path, base: Path, recipe: Recipe, *, wait: bool) -> None:
+    """From saved pages to a served model: OUTPUT/data, OUTPUT/train, then the endpoint. Needs Ray.
+
+    With `wait` the endpoint stays up until the program is interrupted, else it is left to the cluster.
+    """
+    from ochat_ray.data.pipeline import prepare
+    from ochat_ray.train.run import train
+
+    prepare(source, output / "data", recipe, base)
+    result = train(output / "data", base, output / "train", recipe)
+    serve(result.model, recipe.serve, wait=wait)
+
+
+def serve(model: Path, config: ServeConfig, *, wait: bool) -> None:
+    """Deploy an exported model; with `wait`, keep it up until the program is interrupted."""
+    from ochat_ray.serve.app import deploy, shutdown
+
+    url = deploy(model, config)
+    print(f"serving {model} at {url}; talk to it with `ochat-ray chat --url {url}`", flush=True)
+    if not wait:
+        return
+    print("Ctrl-C stops it", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("stopping")
+    finally:
+        shutdown()
