@@ -134,10 +134,14 @@ def mark_segments(spec: dict[str, Any]) -> dict[str, Any]:
     pre = _steps(spec.get("pre_tokenizer"), "pretokenizers")
     if split in pre:
         return spec
-    for step in pre:
-        if step["type"] == "Metaspace" and step.get("prepend_scheme") == "first":
-            step["prepend_scheme"] = "always"
     norm = _steps(spec.get("normalizer"), "normalizers")
+    if len(pre) == 1 and pre[0]["type"] == "Metaspace" and not pre[0].get("split", True):
+        # The same as two normalizers, but Metaspace drops the dummy space before a text that starts with
+        # a space of its own, which sentencepiece does not.
+        mark = pre.pop()
+        prepend = [{"type": "Prepend", "prepend": mark["replacement"]}] if _prepends(mark) else []
+        replace = {"type": "Replace", "pattern": {"String": " "}, "content": mark["replacement"]}
+        norm = [*norm, *prepend, replace]
     unescape = {"type": "Replace", "pattern": {"String": ESCAPE}, "content": ""}
     prepends = [
         # Prepend works on a whole stretch between added tokens: repeat it at each later segment.
@@ -148,6 +152,10 @@ def mark_segments(spec: dict[str, Any]) -> dict[str, Any]:
     spec["normalizer"] = {"type": "Sequence", "normalizers": [unescape, *norm, *prepends]}
     spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, *pre]}
     return spec
+
+
+def _prepends(metaspace: dict[str, Any]) -> bool:
+    return bool(metaspace.get("prepend_scheme", "always") != "never")
 
 
 def _steps(component: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:

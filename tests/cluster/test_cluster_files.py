@@ -1,0 +1,57 @@
+"""Cluster YAMLs pass Ray's own validation, and say what the README says of them."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import fillout_defaults, validate_config
+
+CLUSTER = Path(__file__).parent.parent.parent / "cluster"
+YAMLS = sorted(CLUSTER.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.name)
+def test_yaml_passes_rays_schema(path: Path) -> None:
+    config = fillout_defaults(yaml.safe_load(path.read_text()))
+    validate_config(config)
+    head = config["available_node_types"][config["head_node_type"]]
+    assert head["resources"]["CPU"] == 0, "the head must run no work"
+    workers = {n: t for n, t in config["available_node_types"].items() if n != config["head_node_type"]}
+    assert workers
+    assert all(t["min_workers"] == 0 < t["max_workers"] for t in workers.values())
+    assert sum(t["max_workers"] for t in workers.values()) <= config["max_workers"]
+
+
+def test_a_misspelt_key_is_caught() -> None:
+    config = yaml.safe_load(YAMLS[0].read_text())
+    config["max_worker"] = config.pop("max_workers")
+    with pytest.raises(Exception, match="max_worker"):
+        validate_config(fillout_defaults(config))
+
+
+def test_files_to_mount_are_there() -> None:
+    mounts = yaml.safe_load((CLUSTER / "aws.yaml").read_text())["file_mounts"]
+    missing = [local for local in mounts.values() if not (CLUSTER.parent / local).exists()]
+    assert mounts
+    assert not missing
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_local_cluster_names_a_busy_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = subprocess.run(
+            ["bash", str(CLUSTER / "local.sh")],
+            env={"PATH": "/usr/bin:/bin", "PORT": str(port)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert f"port {port} is busy" in done.stderr
+    assert "PORT=" in done.stderr

@@ -1,0 +1,58 @@
+"""The command line: quick to answer, and clear about mistakes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ochat_ray.cli import main
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from ochat_ray.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'ray', 'transformers', 'pydantic', 'numpy', 'pyarrow', 'openai'}\n"
+        "heavy &= set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("demo", "prepare", "base", "train", "serve", "chat", "inspect", "config", "pipeline"):
+        assert f"    {name} " in done.stdout
+
+
+def test_errors_are_one_line_and_exit_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["prepare", "in", "out", "--base", "b", "train.epoch=1"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("ochat-ray prepare: command line: unknown key `train.epoch`")
+    assert "did you mean `train.epochs`" in err
+    assert main(["serve", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["chat", "--url", "http://127.0.0.1:1/v1", "hi"]) == 2
+    assert "no server answers at http://127.0.0.1:1/v1" in capsys.readouterr().err
+
+
+def test_overrides_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "train.epochs=7", "--recipe", "tiny-cpu"]) == 0
+    assert "  epochs: 7\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["config", "--nope"], ["demo", "train.epochs=1"], ["nope"], []])
+def test_unknown_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--list"]) == 0
+    out = capsys.readouterr().out
+    assert "tiny-cpu" in out
+    assert "opencoder" in out
