@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,7 @@ def _half(save: Save) -> bytes:
 
 
 def _half_json(save: Save) -> bytes:
-    data = json.dumps(next_data(save.id, {"content": {"items": list(save.items)}}))
+    data = next_data(save.id, {"content": {"items": list(save.items)}})
     return page_around(save, script(data[: len(data) // 2])).encode()
 
 
@@ -40,7 +39,7 @@ def _props(props: dict[str, Any]) -> Callable[[Save], bytes]:
     """A page whose server found no conversation."""
 
     def spoil(save: Save) -> bytes:
-        return page_around(_items(save, ()), script(json.dumps(next_data(save.id, props)))).encode()
+        return page_around(_items(save, ()), script(next_data(save.id, props))).encode()
 
     return spoil
 

@@ -44,12 +44,12 @@ def page(save: Save) -> str:
         content["model"] = save.model
     content["items"] = list(save.items)
     props = {"id": save.id, "content": content, "views": save.number(60) + 1, "comments": []}
-    return page_around(save, script(json.dumps(next_data(save.id, props), ensure_ascii=False)))
+    return page_around(save, script(next_data(save.id, props)))
 
 
-def next_data(page_id: str, props: dict[str, Any]) -> dict[str, Any]:
-    """The object in the data script."""
-    return {
+def next_data(page_id: str, props: dict[str, Any]) -> str:
+    """The JSON in the data script."""
+    data = {
         "props": {"pageProps": props, "__N_SSG": True},
         "page": "/c/[id]",
         "query": {"id": page_id},
@@ -58,6 +58,7 @@ def next_data(page_id: str, props: dict[str, Any]) -> dict[str, Any]:
         "gsp": True,
         "scriptLoader": [],
     }
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def script(data: str) -> str:
