@@ -1,0 +1,156 @@
+"""The jobs, submitted to a real Ray head with the real `ray job submit`, working directory included."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+
+from ochat_ray.sample import questions, write_pages
+
+ROOT = Path(__file__).parent.parent.parent
+RAY = str(Path(sys.executable).parent / "ray")
+TINY = ["--recipe", "tiny-cpu"]
+# A few steps only: this is about the way, the demo is about the answers.
+SHORT = ["train.epochs=1", "base.layers=1"]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class Head:
+    """A Ray head on free ports with its own temporary folder, ended by its process group."""
+
+    def __init__(self, folder: Path) -> None:
+        self.temp = Path("/tmp") / f"ochat-test-{os.getpid()}"  # sockets' paths must be short
+        self.dashboard = free_port()
+        self.endpoint = free_port()  # Serve has one HTTP port a cluster, set when it first starts
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{self.dashboard}",
+            "PYTHONPATH": "",
+            "HOME": str(folder),
+        }
+        command = [RAY, "start", "--head", "--block", "--num-cpus=4", f"--port={free_port()}"]
+        command += ["--include-dashboard=true", "--dashboard-host=127.0.0.1"]
+        command += [f"--dashboard-port={self.dashboard}", f"--ray-client-server-port={free_port()}"]
+        command += [f"--dashboard-agent-listen-port={free_port()}", f"--temp-dir={self.temp}"]
+        self.log = folder / "head.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def wait(self, deadline_s: float = 120) -> None:
+        end = time.monotonic() + deadline_s
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.log.read_text()
+            done = subprocess.run([RAY, "job", "list"], env=self.env, capture_output=True, check=False)
+            if done.returncode == 0:
+                return
+        raise AssertionError(f"the head did not come up:\n{self.log.read_text()}")
+
+    def submit(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [RAY, "job", "submit", "--working-dir", ".", "--", "python", *command],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def stop(self) -> None:
+        os.killpg(self.process.pid, signal.SIGINT)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        shutil.rmtree(self.temp, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    head = Head(tmp_path_factory.mktemp("head"))
+    try:
+        head.wait()
+        yield head
+    finally:
+        head.stop()
+
+
+def test_jobs_are_short_and_name_their_submit_line() -> None:
+    jobs = sorted((ROOT / "jobs").glob("*.py"))
+    assert {job.stem for job in jobs} >= {"prepare", "train", "serve", "pipeline"}
+    for job in jobs:
+        text = job.read_text()
+        assert len(text.splitlines()) < 20
+        assert f"ray job submit --working-dir . -- \\\n    python jobs/{job.name}" in text
+
+
+def test_the_way_by_jobs(head: Head, tmp_path: Path) -> None:
+    write_pages(tmp_path / "pages" / "ShareGPT")
+    base, data, run = tmp_path / "base", tmp_path / "data", tmp_path / "run"
+    made = subprocess.run(
+        [sys.executable, "-m", "ochat_ray", "base", str(base), *TINY, *SHORT],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+
+    done = head.submit("jobs/prepare.py", str(tmp_path / "pages"), str(data), "--base", str(base), *TINY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = json.loads((data / "manifest.json").read_text())["counts"]
+    assert counts["pages"] == counts["kept"] + sum(counts["rejected"].values())
+    assert "conversations kept" in done.stdout
+
+    done = head.submit("jobs/train.py", str(data), str(run), "--base", str(base), *TINY, *SHORT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (run / "model" / "ochat.json").exists()
+
+    done = head.submit("jobs/serve.py", str(run / "model"), f"serve.port={head.endpoint}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{head.endpoint}/v1", api_key="none")
+    messages = [{"role": "user", "content": questions()[0].text}]
+    answer = client.chat.completions.create(model="openchat", messages=messages, max_tokens=8)
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens > 0
+
+    done = head.submit("jobs/prepare.py", str(tmp_path / "none"), str(tmp_path / "x"), "--base", str(base))
+    assert done.returncode == 1
+    assert f"{tmp_path / 'none'}" in done.stdout + done.stderr
+
+
+def test_pipeline_job(head: Head, tmp_path: Path) -> None:
+    write_pages(tmp_path / "pages" / "ShareGPT")
+    base = tmp_path / "base"
+    subprocess.run([sys.executable, "-m", "ochat_ray", "base", str(base), *TINY, *SHORT], check=True)
+    done = head.submit(
+        "jobs/pipeline.py",
+        str(tmp_path / "pages"),
+        str(tmp_path / "out"),
+        "--base",
+        str(base),
+        *TINY,
+        *SHORT,
+        f"serve.port={head.endpoint}",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{head.endpoint}/v1", api_key="none")
+    assert [model.id for model in client.models.list()] == ["openchat"]
