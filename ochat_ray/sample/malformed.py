@@ -32,7 +32,9 @@ def _half_json(save: Save) -> bytes:
 
 
 def _latin_1(save: Save) -> bytes:
-    return page(save).replace("conversation", "conversaci\u00f3n").encode("latin-1", "replace")
+    """A page that some tool rewrote in the encoding of old."""
+    accented = _change(0, value="O\u00f9 est le caf\u00e9 ?")(save).decode()
+    return accented.encode("latin-1", "replace")
 
 
 def _props(props: dict[str, Any]) -> Callable[[Save], bytes]:
@@ -78,6 +80,7 @@ ALL = (
     Malformed("number_value", "bad_item", _change(0, value=42)),
     Malformed("unknown_role", "bad_item", _change(1, **{"from": "plugin"})),
     Malformed("missing_value", "bad_item", _edit(lambda items: [items[0], {"from": "gpt"}])),
+    Malformed("no_turns", "too_short", _edit(lambda _: [])),
     Malformed("human_only", "too_short", _edit(lambda items: items[:1])),
     Malformed("answer_only", "too_short", _edit(lambda items: items[1:2])),
     Malformed("nothing_left", "too_short", _edit(lambda items: [items[1], items[0]])),

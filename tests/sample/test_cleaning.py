@@ -1,0 +1,48 @@
+"""The cleaning against the truth: every page of the sample comes out as it should."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from ochat_ray import sample
+from ochat_ray.config import DataConfig
+from ochat_ray.conversation import Conversation
+from ochat_ray.data.clean import clean_page
+from ochat_ray.data.dedup import best_copies, text_hash
+from ochat_ray.data.filters import model_not_wanted
+
+# Decided by comparing pages, or by the recipe's models; a single page does not tell.
+DECIDED_LATER = {None, "duplicate", "model"}
+
+
+@pytest.mark.parametrize("page", sample.truth().values(), ids=lambda page: f"{page.kind}-{page.id}")
+def test_each_page_comes_out_as_the_truth_says(page: sample.Page) -> None:
+    found = clean_page(page.data, f"ShareGPT/{page.id}.html")
+    assert found.id == page.id
+    if page.reason in DECIDED_LATER:
+        assert isinstance(found, Conversation), found
+        assert [(m.role, m.content) for m in found.messages] == [(m.role, m.content) for m in page.messages]
+        assert found.model == page.model
+    else:
+        assert not isinstance(found, Conversation)
+        assert found.reason == page.reason
+
+
+def test_the_right_copies_and_models_stay() -> None:
+    config = DataConfig()
+    cleaned = [clean_page(page.data, f"{page.id}.html") for page in sample.truth().values()]
+    whole = [found for found in cleaned if isinstance(found, Conversation)]
+    rows = pa.table(
+        {
+            "hash": [text_hash(c.messages) for c in whole],
+            "model": [c.model for c in whole],
+            "id": [c.id for c in whole],
+            "source": [c.source for c in whole],
+        }
+    )
+    outcome = {}
+    for row, best in enumerate(best_copies(rows, config.models)):
+        unwanted = model_not_wanted(whole[row].model, config.models)
+        outcome[whole[row].id] = "duplicate" if best != row else unwanted.reason if unwanted else None
+    assert outcome == {p.id: p.reason for p in sample.truth().values() if p.reason in DECIDED_LATER}
