@@ -41,23 +41,19 @@ def _props(props: dict[str, Any]) -> Callable[[Save], bytes]:
     """A page whose server found no conversation."""
 
     def spoil(save: Save) -> bytes:
-        return page_around(_items(save, ()), script(next_data(save.id, props))).encode()
+        return page_around(save.with_items(()), script(next_data(save.id, props))).encode()
 
     return spoil
 
 
 def _edit(edit: Callable[[list[Item]], list[Item]]) -> Callable[[Save], bytes]:
     """A whole page with other turns."""
-    return lambda save: page(_items(save, edit([dict(item) for item in save.items]))).encode()
+    return lambda save: page(save.with_items(edit(list(save.items)))).encode()
 
 
 def _change(index: int, **fields: Any) -> Callable[[Save], bytes]:
     """A whole page with some fields of one turn replaced."""
     return _edit(lambda items: [{**item, **fields} if i == index else item for i, item in enumerate(items)])
-
-
-def _items(save: Save, items: list[Item] | tuple[Item, ...]) -> Save:
-    return Save(save.id, save.title, save.model, tuple(items))
 
 
 _EMPTY_ANSWER = '<div class="markdown prose w-full break-words dark:prose-invert light"></div>'
@@ -90,6 +86,6 @@ ALL = (
     Malformed("empty_answer", "empty_turn", _change(1, value=_EMPTY_ANSWER)),
     Malformed("empty_block", "empty_turn", _change(1, value=_EMPTY_BLOCK)),
     Malformed("latin_1", "not_text", _latin_1),
-    Malformed("utf_16", "not_text", lambda save: page(save).encode("utf-16")),
+    Malformed("utf_16", "not_text", lambda save: f"\ufeff{page(save)}".encode("utf-16-le")),
     Malformed("binary", "not_text", lambda save: bytes(range(256)) * (save.number(8) + 8)),
 )

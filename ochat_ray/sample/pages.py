@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -147,21 +147,17 @@ def _mended() -> Iterator[Page]:
     for entry, noise in zip(funnel().noisy, NOISE, strict=True):
         saved = save(entry.name, entry.turns, GPT_4)
         items = [i if i["from"] == "human" else _noisy(i, noise) for i in saved.items]
-        yield _page("noisy", _with(saved, items), entry.turns)
+        yield _page("noisy", saved.with_items(items), entry.turns)
     for entry, roles in zip(funnel().aliases, ALIASES, strict=True):
         yield _page("alias", save(entry.name, entry.turns, GPT_4, roles), entry.turns)
     for entry, (before, after) in zip(funnel().repaired, EXTRA_TURNS, strict=True):
         saved = save(entry.name, entry.turns, GPT_4)
-        yield _page("repaired", _with(saved, [*before, *saved.items, *after]), entry.turns)
+        yield _page("repaired", saved.with_items([*before, *saved.items, *after]), entry.turns)
 
 
 def _noisy(item: Item, noise: Noise) -> Item:
     inside = item["value"].removesuffix("</div>")
     return {**item, "value": f"{noise.before}{inside}{noise.at_end}</div>{noise.after}"}
-
-
-def _with(saved: Save, items: Iterable[Item]) -> Save:
-    return Save(saved.id, saved.title, saved.model, tuple(items))
 
 
 def _blocked() -> Iterator[Page]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64encode
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ochat_ray.sample.html import escape, escape_attribute
@@ -25,6 +26,10 @@ class Save:
     title: str
     model: str | None
     items: tuple[Item, ...]
+
+    def with_items(self, items: Iterable[Item]) -> Save:
+        """The same page with other turns."""
+        return replace(self, items=tuple(items))
 
     def number(self, below: int) -> int:
         """A number that depends on the id alone, for what differs from page to page."""

@@ -22,11 +22,12 @@ def test_each_page_comes_out_as_the_truth_says(page: sample.Page) -> None:
     assert found.id == page.id
     if page.reason in DECIDED_LATER:
         assert isinstance(found, Conversation), found
-        assert [(m.role, m.content) for m in found.messages] == [(m.role, m.content) for m in page.messages]
         assert found.model == page.model
     else:
         assert not isinstance(found, Conversation)
         assert found.reason == page.reason
+    if page.messages:
+        assert [(m.role, m.content) for m in found.messages] == [(m.role, m.content) for m in page.messages]
 
 
 def test_the_right_copies_and_models_stay() -> None:
