@@ -41,9 +41,24 @@ def write_chat_files(folder: Path, template: ChatTemplate, facts: dict[str, Any]
 
     `facts`: the resolved recipe, the hash of the data's manifest, counts, losses.
     """
-    tokenizer = template.tokenizer
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(folder)
+    write_tokenizer(folder, template)
+    write_json(
+        folder / NAME,
+        {
+            "format": FORMAT,
+            "model_type": template.model_type.model_dump(),
+            "template_hash": template.hash,
+            "tokenizer_hash": template.tokenizer.hash,
+            "versions": versions(),
+            **facts,
+        },
+    )
+
+
+def write_tokenizer(folder: Path, template: ChatTemplate) -> None:
+    """Write tokenizer and chat template, as any program that loads a Hugging Face folder reads them."""
+    template.tokenizer.save(folder)
     special = {"bos_token": template.bos, "eos_token": template.model_type.eot}
     write_json(
         folder / "tokenizer_config.json",
@@ -56,17 +71,6 @@ def write_chat_files(folder: Path, template: ChatTemplate, facts: dict[str, Any]
         },
     )
     (folder / JINJA).write_text(template.to_jinja(), encoding="utf-8")
-    write_json(
-        folder / NAME,
-        {
-            "format": FORMAT,
-            "model_type": template.model_type.model_dump(),
-            "template_hash": template.hash,
-            "tokenizer_hash": tokenizer.hash,
-            "versions": versions(),
-            **facts,
-        },
-    )
 
 
 def load_exported(folder: str | Path) -> Exported:

@@ -18,6 +18,8 @@ PRIVATE_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    # Never shown: what Ray Train says every second where there is no dashboard, and of its own actors.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "Failed to query Ray Train Controller actor state|ray/issues/53727",
 }
 
 

@@ -1,0 +1,111 @@
+"""Causal attention inside each conversation of a pack, as an attention implementation of transformers.
+
+Every model that takes its attention from transformers' registry runs it unchanged. The borders come as
+`cu_seq_lens_q`; without them the whole row is one conversation.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AttentionInterface
+
+NAME = "ochat_packed"
+
+
+def register() -> None:
+    """Make `attn_implementation=NAME` known to transformers."""
+    AttentionInterface.register(NAME, packed_attention)
+
+
+def packed_attention(
+    _module: nn.Module,
+    query_BADT: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention over (1, heads, T, D) with grouped key/value heads; returns (1, T, heads, D).
+
+    Dropout is left out on purpose: results must not depend on how conversations were packed.
+    """
+    assert attention_mask is None and query_BADT.shape[0] == 1
+    query, key, value = (x[0].transpose(0, 1) for x in (query_BADT, key, value))  # (T, heads, D)
+    length = len(query)
+    if cu_seq_lens_q is None or max_length_q is None:
+        cu_seq_lens_q = torch.tensor([0, length], dtype=torch.int32, device=query.device)
+        max_length_q = length
+    window = sliding_window if sliding_window is not None and sliding_window < max_length_q else None
+    if query.is_cuda:
+        out = _on_cuda(query, key, value, cu_seq_lens_q, max_length_q, scaling, window)
+    else:
+        out = _on_cpu(query, key, value, cu_seq_lens_q, scaling, window)
+    return out.unsqueeze(0), None
+
+
+def _on_cuda(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cu_seqlens: torch.Tensor,
+    longest: int,
+    scaling: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    out: torch.Tensor = varlen_attn(
+        query.contiguous(),
+        key.contiguous(),
+        value.contiguous(),
+        cu_seqlens,
+        cu_seqlens,
+        longest,
+        longest,
+        scale=scaling,
+        window_size=(window - 1 if window else -1, 0),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return out
+
+
+def _on_cpu(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cu_seqlens: torch.Tensor,
+    scaling: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    borders = cu_seqlens.tolist()
+    parts = []
+    for start, end in pairwise(borders):
+        q, k, v = (x[start:end].transpose(0, 1).unsqueeze(0) for x in (query, key, value))
+        banded = window is not None and end - start > window
+        mask = _band(end - start, window) if banded and window is not None else None
+        part = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=scaling,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+        parts.append(part[0].transpose(0, 1))
+    return torch.cat(parts)
+
+
+def _band(length: int, window: int) -> torch.Tensor:
+    """True where a position may look: itself and the `window - 1` before it."""
+    ones = torch.ones(length, length, dtype=torch.bool)
+    return ones.tril().triu(1 - window)

@@ -1,0 +1,20 @@
+"""What lies where in a training output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ochat_ray.train import log
+
+
+class Folders:
+    """Paths below a training output, which lies on storage that every worker sees."""
+
+    def __init__(self, output: str | Path) -> None:
+        self.output = Path(output)
+        self.identity = self.output / "run.json"
+        self.tokens = self.output / "tokens"
+        self.losses = self.output / log.NAME
+        self.run = self.output / "run"
+        self.exporting = self.output / "exporting"
+        self.model = self.output / "model"

@@ -1,0 +1,161 @@
+"""What every Ray Train worker runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+
+from ochat_ray.config import Recipe, TrainConfig
+from ochat_ray.errors import OchatError
+from ochat_ray.train import checkpoint, export, log
+from ochat_ray.train.batch import pack
+from ochat_ray.train.folders import Folders
+from ochat_ray.train.fsdp import reshard, set_gradient_sync, shard
+from ochat_ray.train.isolation import check_isolation
+from ochat_ray.train.model import PackedModel, load_model
+from ochat_ray.train.packing import Plan
+from ochat_ray.train.schedule import learning_rate
+from ochat_ray.train.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Token rows and the plan that says which of them make which step."""
+
+    tokens: Tokens
+    plan: Plan
+
+    @classmethod
+    def load(cls, folder: Path) -> Feed:
+        return cls(Tokens.load(folder), Plan.load(folder / "plan.npz"))
+
+    def step_tokens(self, step: int) -> int:
+        """Tokens of a step over all workers."""
+        return int(self.tokens.lengths_N[self.plan.step(step)].sum())
+
+    def divisor(self, step: int) -> float:
+        """Target weight of a step over all workers; 1 where nothing in it carries loss."""
+        return float(self.tokens.target_weights_N[self.plan.step(step)].sum()) or 1.0
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker's place in the group, and its model."""
+
+    config: TrainConfig
+    rank: int
+    world_size: int
+    device: torch.device
+    model: PackedModel
+    optimizer: torch.optim.Optimizer
+
+
+def train_worker(settings: dict[str, Any]) -> str | None:
+    """Train to the end of the plan and export. Returns the message of an error that only a user can mend.
+
+    Such an error is returned, not raised: Ray Train would start the workers again in vain.
+    """
+    try:
+        _train(Recipe.model_validate(settings["recipe"]), Path(settings["base"]), Folders(settings["output"]))
+    except OchatError as error:
+        return str(error)
+    return None
+
+
+def _train(recipe: Recipe, base: Path, folders: Folders) -> None:
+    worker = _start(recipe.train, base)
+    feed = Feed.load(folders.tokens / "train")
+    held_out = Feed.load(folders.tokens / "eval") if (folders.tokens / "eval").exists() else None
+    cursor = checkpoint.resume(worker.model, worker.optimizer, feed.plan.hash)
+    done = cursor.step if cursor else 0
+    if worker.rank == 0:
+        log.truncate(folders.losses, done)
+    for step in range(done, feed.plan.steps):
+        entry = _step(worker, feed, step)
+        entries = [entry]
+        if held_out and step + 1 in feed.plan.epoch_ends:
+            loss = _evaluate(worker, held_out)
+            entries.append({"step": step + 1, "epoch": entry["epoch"], "eval_loss": loss})
+        if worker.rank == 0:
+            log.append(folders.losses, entries)
+        if (step + 1) % worker.config.checkpoint_every == 0 or step + 1 == feed.plan.steps:
+            checkpoint.save(
+                worker.model,
+                worker.optimizer,
+                checkpoint.Cursor(step + 1, feed.plan.epoch(step), feed.plan.hash),
+            )
+    export.write_weights(worker.model, base, folders.exporting)
+
+
+def _start(config: TrainConfig, base: Path) -> Worker:
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device()
+    torch.set_num_threads(config.threads)
+    dtype = {
+        "auto": torch.bfloat16 if device.type == "cuda" else torch.float32,
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+    }[config.dtype]
+    model = load_model(base, activation_checkpointing=config.activation_checkpointing)
+    shard(model, device, world_size, dtype)
+    check_isolation(model, device, dtype)
+    reshard(model)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=config.betas,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+    )
+    return Worker(config, rank, world_size, device, model, optimizer)
+
+
+def _step(worker: Worker, feed: Feed, step: int) -> dict[str, Any]:
+    """One optimizer step; returns its log line."""
+    config, model = worker.config, worker.model
+    rate = learning_rate(config, step, feed.plan.steps)
+    for group in worker.optimizer.param_groups:
+        group["lr"] = rate
+    divisor = feed.divisor(step)
+    mine = range(worker.rank, config.bins_per_step, worker.world_size)
+    loss_sum = torch.zeros((), device=worker.device)
+    for index in mine:
+        batch = pack(feed.tokens, feed.plan.bin(step, index)).to(worker.device)
+        set_gradient_sync(model, index == mine[-1])
+        loss = model(batch, divisor)
+        loss.backward()
+        loss_sum += loss.detach()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+    worker.optimizer.step()
+    worker.optimizer.zero_grad()
+    dist.all_reduce(loss_sum)
+    return {
+        "step": step + 1,
+        "epoch": feed.plan.epoch(step) + 1,
+        "loss": loss_sum.item(),
+        "learning_rate": rate,
+        "grad_norm": norm.full_tensor().item(),
+        "tokens": feed.step_tokens(step),
+    }
+
+
+@torch.no_grad()
+def _evaluate(worker: Worker, feed: Feed) -> float:
+    """Weighted mean loss over all held-out conversations."""
+    loss_sum = torch.zeros((), device=worker.device)
+    divisor = math.fsum(feed.divisor(step) for step in range(feed.plan.steps))
+    for step in range(feed.plan.steps):
+        for index in range(worker.rank, worker.config.bins_per_step, worker.world_size):
+            batch = pack(feed.tokens, feed.plan.bin(step, index)).to(worker.device)
+            loss_sum += worker.model(batch, divisor)
+    reshard(worker.model)
+    dist.all_reduce(loss_sum)
+    return float(loss_sum)

@@ -1,0 +1,162 @@
+"""`train`: checks, one Ray Train run, and the exported model folder."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ochat_ray.config import Recipe
+from ochat_ray.errors import CheckpointError, OchatError
+from ochat_ray.exported import load_exported, write_chat_files
+from ochat_ray.manifest import manifest_hash, read_manifest
+from ochat_ray.model_types import load_model_type
+from ochat_ray.template import ChatTemplate
+from ochat_ray.tokenizer import ChatTokenizer
+from ochat_ray.train import log
+from ochat_ray.train.folders import Folders
+from ochat_ray.train.follow import following
+from ochat_ray.train.identity import claim, identify
+from ochat_ray.train.inputs import make_inputs
+from ochat_ray.train.packing import Plan
+from ochat_ray.train.tokens import Tokens, check_origin, token_files
+
+# What libraries say while they start; the first two are about nothing that a user could change.
+WORKER_ENVIRONMENT = {
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+    "GLOG_minloglevel": "2",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to. Losses are weighted means over a step; `seconds` those of the last start."""
+
+    model: Path
+    steps: int
+    tokens: int
+    target_tokens: int
+    first_loss: float
+    last_loss: float
+    eval_loss: float | None
+    seconds: float
+
+
+def train(data: Path, base: Path, output: Path, recipe: Recipe) -> TrainResult:
+    """Fine-tune `base` on the prepared folder `data`; the model goes to `output`/model. Needs Ray.
+
+    The same call on the same output resumes an unfinished run and recognises a finished one; the number
+    of workers may differ. Raises DataError, CheckpointError or ConfigError naming file, value and remedy
+    where inputs do not fit together or `output` holds something else.
+    """
+    data, base, output = data.resolve(), base.resolve(), output.resolve()
+    folders = Folders(output)
+    manifest = read_manifest(data, remedy="`ochat-ray prepare`")
+    template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
+    for split in ("train", "eval"):
+        check_origin(token_files(data, split), template, base)
+    claim(folders, identify(recipe, template, manifest, base))
+    if folders.model.exists():
+        return _finished(folders)
+    make_inputs(data, base, folders, recipe.train)
+    plan, tokens = Plan.load(folders.tokens / "train" / "plan.npz"), Tokens.load(folders.tokens / "train")
+    began = time.monotonic()
+    _fit(base, folders, recipe, plan)
+    seconds = time.monotonic() - began
+    losses = log.read(folders.losses)
+    steps = [entry for entry in losses if "loss" in entry]
+    result = TrainResult(
+        model=folders.model,
+        steps=plan.steps,
+        tokens=int(tokens.lengths_N.sum()) * recipe.train.epochs,
+        target_tokens=tokens.targets * recipe.train.epochs,
+        first_loss=steps[0]["loss"],
+        last_loss=steps[-1]["loss"],
+        eval_loss=next((entry["eval_loss"] for entry in reversed(losses) if "eval_loss" in entry), None),
+        seconds=seconds,
+    )
+    _publish(folders, template, recipe, manifest, result)
+    return result
+
+
+def _finished(folders: Folders) -> TrainResult:
+    training = load_exported(folders.model).facts["training"]
+    result = TrainResult(model=folders.model, **training)
+    print(
+        f"train: {folders.output} is finished already ({result.steps:,} steps, loss {result.last_loss:.4f}); "
+        "give another output folder to train again",
+        file=sys.stderr,
+    )
+    return result
+
+
+def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan) -> None:
+    """Run the workers to the end of the plan, from the last checkpoint where there is one."""
+    import ray
+    from ray.train import (
+        CheckpointConfig,
+        FailureConfig,
+        LoggingConfig,
+        RunConfig,
+        ScalingConfig,
+        TrainingFailedError,
+    )
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from ochat_ray.train.loop import train_worker
+
+    config = recipe.train
+    use_gpu = ray.cluster_resources().get("GPU", 0) > 0 if config.use_gpu == "auto" else config.use_gpu
+    each = {"CPU": config.threads, **({"GPU": 1} if use_gpu else {})}
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={
+            "recipe": recipe.model_dump(mode="json"),
+            "base": str(base),
+            "output": str(folders.output),
+        },
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=config.num_workers, use_gpu=use_gpu, resources_per_worker=each
+        ),
+        run_config=RunConfig(
+            name=folders.run.name,
+            storage_path=str(folders.output),
+            failure_config=FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            worker_runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            # What failed is told below, in a line; the rest is Ray Train talking about itself.
+            logging_config=LoggingConfig(log_level="CRITICAL"),
+        ),
+    )
+    try:
+        with following(folders.losses, steps=plan.steps, epochs=config.epochs):
+            result = trainer.fit()
+    except TrainingFailedError as error:
+        details = folders.output / "error.txt"
+        details.write_text(f"{error}\n", encoding="utf-8")
+        raise OchatError(
+            f"{folders.output}: training stopped after {config.max_failures + 1} failures, see {details}; "
+            "the same command goes on from the last checkpoint"
+        ) from error
+    if result.return_value is not None:
+        raise CheckpointError(result.return_value)
+
+
+def _publish(
+    folders: Folders, template: ChatTemplate, recipe: Recipe, manifest: dict[str, Any], result: TrainResult
+) -> None:
+    """Complete the exported folder; `model` appears whole."""
+    training = {name: value for name, value in asdict(result).items() if name != "model"}
+    facts = {
+        "recipe": recipe.model_dump(mode="json"),
+        "data_manifest_hash": manifest_hash(manifest),
+        "training": training,
+    }
+    write_chat_files(folders.exporting, template, facts)
+    folders.exporting.rename(folders.model)
+    shutil.rmtree(folders.tokens)
