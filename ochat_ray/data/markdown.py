@@ -25,20 +25,22 @@ MAX_DEPTH = 2048
 RECURSION_LIMIT = 4 * MAX_DEPTH
 PARSER = etree.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
 
-SILENT = frozenset(
-    ["button", "head", "link", "meta", "noscript", "script", "style", "svg", "template", "title"]
-)
-CONTAINERS = frozenset(["article", "body", "div", "form", "html", "main", "section"])
+# fmt: off
+SILENT = frozenset({
+    "button", "head", "link", "meta", "noscript", "script", "style", "svg", "template", "title",
+})
+CONTAINERS = frozenset({"article", "body", "div", "form", "html", "main", "section"})
 EMPHASIS = {"strong": "**", "b": "**", "em": "*", "i": "*", "del": "~~", "s": "~~"}
-PLAIN = frozenset(
-    ["abbr", "bdi", "cite", "font", "label", "mark", "small", "span", "sub", "sup", "time", "u", "wbr"]
-)
-INLINE = PLAIN | frozenset(["a", "br", "code", "img", "input", "math"]) | EMPHASIS.keys()
+PLAIN = frozenset({
+    "abbr", "bdi", "cite", "font", "label", "mark", "small", "span", "sub", "sup", "time", "u", "wbr",
+})
+INLINE = PLAIN | {"a", "br", "code", "img", "input", "math"} | EMPHASIS.keys()
 HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
 LISTS = ("ul", "ol")
-BLOCKS = frozenset(
-    ["blockquote", "dd", "details", "dl", "dt", "figure", "hr", "li", "p", "pre", "table", "td", "tr"]
-) | {*LISTS, *HEADINGS}
+BLOCKS = frozenset({
+    "blockquote", "dd", "details", "dl", "dt", "figure", "hr", "li", "p", "pre", "table", "td", "tr",
+}) | {*LISTS, *HEADINGS}
+# fmt: on
 
 TAGS = "|".join(sorted(SILENT | CONTAINERS | INLINE | BLOCKS))
 TAG = re.compile(rf"</?(?:{TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)

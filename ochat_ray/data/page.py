@@ -116,13 +116,10 @@ def _page_props(data: Any) -> dict[str, Any]:
 
 
 def _turn(number: int, item: Any) -> Turn:
-    role = (
-        ROLES.get(item.get("from")) if isinstance(item, dict) and isinstance(item.get("from"), str) else None
-    )
+    name, value = (item.get("from"), item.get("value")) if isinstance(item, dict) else (None, None)
+    role = ROLES.get(name) if isinstance(name, str) else None
     if role is None:
-        found = item.get("from") if isinstance(item, dict) else item
-        raise PageError("bad_item", f"item {number}: from {found!r:.80} is none of {', '.join(ROLES)}")
-    value = item.get("value")
+        raise PageError("bad_item", f"item {number}: from {name!r:.80} is none of {', '.join(ROLES)}")
     if not isinstance(value, str):
         raise PageError("bad_item", f"item {number} ({role}): value is {value!r:.80}, not text")
     return Turn(role, value)

@@ -1,0 +1,58 @@
+"""Records to Arrow rows and back, and the schema of the parts that pass between the two stages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from ochat_ray.columns import MESSAGES
+from ochat_ray.conversation import Conversation, Message, Rejected
+from ochat_ray.data.dedup import text_hash
+
+# Kept conversations and rejects in one table: `reason` is null for the kept. `hash` spreads the rows
+# over partitions: that of the text, so that copies meet, or that of the source for rejects.
+PART = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("hash", pa.string(), nullable=False),
+        pa.field("model", pa.string()),
+        pa.field("condition", pa.string()),
+        pa.field("messages", MESSAGES, nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("detail", pa.string()),
+        pa.field("raw", pa.binary()),
+    ]
+)
+
+
+def part_table(records: Sequence[Conversation | Rejected]) -> pa.Table:
+    """Records as a table of schema PART."""
+    return pa.Table.from_pylist([_part_row(record) for record in records], schema=PART)
+
+
+def conversation(row: dict[str, Any]) -> Conversation:
+    """The conversation in a row of PART."""
+    return Conversation(row["id"], row["source"], messages(row), row["model"], row["condition"])
+
+
+def messages(row: dict[str, Any]) -> tuple[Message, ...]:
+    """The messages in a row of PART."""
+    return tuple(Message(m["role"], m["content"], m["weight"]) for m in row["messages"])
+
+
+def message_rows(turns: Sequence[Message]) -> list[dict[str, Any]]:
+    """Messages as values of a MESSAGES column."""
+    return [{"role": turn.role, "content": turn.content, "weight": turn.weight} for turn in turns]
+
+
+def _part_row(record: Conversation | Rejected) -> dict[str, Any]:
+    row = {"id": record.id, "source": record.source, "messages": message_rows(record.messages)}
+    if isinstance(record, Conversation):
+        facts = {"model": record.model, "condition": record.condition}
+        return {**row, **facts, "hash": text_hash(record.messages)}
+    facts = {"reason": record.reason, "detail": record.detail}
+    return {**row, **facts, "raw": record.raw, "hash": hashlib.sha256(record.source.encode()).hexdigest()}
