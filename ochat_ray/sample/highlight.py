@@ -26,7 +26,6 @@ _LANGUAGES: dict[str, tuple[str, str]] = {
     "go": (_SLASHES, "for func go if import package range return type var"),
     "css": (r"/\*.*?\*/", ""),
     "sql": (_DASHES, "AND AS BY COUNT FROM GROUP JOIN ON ORDER SELECT WHERE"),
-    "haskell": (_DASHES, "case data deriving let module of where"),
     "html": (_MARKUP, ""),
 }
 _TAG = re.compile(r"(</?)([A-Za-z][\w-]*)([^<>]*)(/?>)")

@@ -13,19 +13,12 @@ _TOKEN = re.compile(r"\\[A-Za-z]+|\d+(?:\.\d+)?|\S")
 # Command to the character shown and its MathML element.
 _SYMBOLS = {
     "\\pi": ("\u03c0", "mi"),
-    "\\alpha": ("\u03b1", "mi"),
     "\\theta": ("\u03b8", "mi"),
-    "\\infty": ("\u221e", "mi"),
     "\\sum": ("\u2211", "mo"),
-    "\\int": ("\u222b", "mo"),
     "\\pm": ("\u00b1", "mo"),
-    "\\cdot": ("\u22c5", "mo"),
-    "\\times": ("\u00d7", "mo"),
     "\\le": ("\u2264", "mo"),
-    "\\to": ("\u2192", "mo"),
     "\\sin": ("sin", "mi"),
     "\\cos": ("cos", "mi"),
-    "\\log": ("log", "mi"),
 }
 _CLASSES = {"mi": "mord mathnormal", "mn": "mord", "mo": "mrel"}
 _VLIST = '<span class="vlist-t vlist-t2"><span class="vlist-r"><span class="vlist" style="height:0.8141em;">'

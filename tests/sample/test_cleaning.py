@@ -6,11 +6,12 @@ import pyarrow as pa
 import pytest
 
 from ochat_ray import sample
-from ochat_ray.config import DataConfig
+from ochat_ray.config import DataConfig, load_recipe
 from ochat_ray.conversation import Conversation
 from ochat_ray.data.clean import clean_page
 from ochat_ray.data.dedup import best_copies, text_hash
 from ochat_ray.data.filters import model_not_wanted
+from ochat_ray.data.partition import split_of
 
 # Decided by comparing pages, or by the recipe's models; a single page does not tell.
 DECIDED_LATER = {None, "duplicate", "model"}
@@ -47,3 +48,12 @@ def test_the_right_copies_and_models_stay() -> None:
         unwanted = model_not_wanted(whole[row].model, config.models)
         outcome[whole[row].id] = "duplicate" if best != row else unwanted.reason if unwanted else None
     assert outcome == {p.id: p.reason for p in sample.truth().values() if p.reason in DECIDED_LATER}
+
+
+def test_the_demo_trains_on_every_question_it_asks() -> None:
+    share = load_recipe("tiny-cpu").data.eval_fraction
+    kept = [page for page in sample.truth().values() if page.reason is None]
+    splits = [split_of(text_hash(page.messages), share) for page in kept]
+    trained = {p.messages[0].content for p, split in zip(kept, splits, strict=True) if split == "train"}
+    assert {question.text for question in sample.questions()} <= trained
+    assert "eval" in splits

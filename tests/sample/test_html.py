@@ -14,7 +14,7 @@ from ochat_ray.sample.html import blocks, escape, inline, message_html
 from ochat_ray.sample.katex import display_math, inline_math
 
 VOID = {"br", "img"}
-LANGUAGES = ["python", "java", "c", "html", "bash", "sql", "css", "haskell", "text", ""]
+LANGUAGES = ["python", "java", "c", "html", "bash", "sql", "css", "text", ""]
 
 
 class Reader(HTMLParser):
