@@ -18,7 +18,7 @@ class EngineConfig(StrictModel):
     """CPU threads of a replica; more than the free cores is many times slower."""
     max_running: int = Field(16, gt=0)
     """Requests that generate at the same time; others wait."""
-    cache_tokens: int = Field(65536, gt=0)
+    cache_tokens: int = Field(65536, ge=128)
     """Room for keys and values, tokens, over all running requests."""
     prefill_chunk: int = Field(512, gt=0)
     """Most prompt tokens of one step, so that long prompts do not stall running requests."""

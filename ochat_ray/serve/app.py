@@ -1,0 +1,200 @@
+"""The Serve application, and putting it up on a cluster."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.config import HTTPOptions, ProxyLocation
+
+# The only way to know whether, and where, Serve runs on this cluster without starting it.
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ApplicationStatus, LoggingConfig
+
+from ochat_ray.config import ServeConfig
+from ochat_ray.errors import CheckpointError, ConfigError
+from ochat_ray.exported import load_exported
+from ochat_ray.runtime import require_free_port
+from ochat_ray.serve.ingress import Ingress
+from ochat_ray.serve.limits import limits_of
+from ochat_ray.serve.replica import EngineReplica
+
+APP_NAME = "ochat"
+ENGINE = "engine"
+INGRESS = "ingress"
+PLACEMENT_TIMEOUT_S = 60.0  # for a replica to find room in the cluster
+HEALTH_TIMEOUT_S = 60.0  # for the endpoint to answer once all replicas run
+# One line a request is too much for a console; warnings and errors still come.
+QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
+SPARE_CALLS = 16  # health and statistics, beside the requests
+
+
+def build_app(model_dir: str, config: ServeConfig) -> serve.Application:
+    """Ingress and engine over an exported folder that every node can read.
+
+    The ingress mostly waits and asks for no CPU of its own, so that an engine fits wherever a whole
+    CPU is free.
+    """
+    gpus = _gpus(config)
+    limits = limits_of(load_exported(model_dir), config)
+    calls = limits.max_running + limits.max_queued + SPARE_CALLS
+    engine = serve.deployment(
+        EngineReplica,
+        name=ENGINE,
+        num_replicas=config.replicas,
+        max_ongoing_requests=calls,
+        max_queued_requests=limits.max_queued,
+        ray_actor_options={"num_cpus": config.engine.threads, "num_gpus": gpus},
+        max_constructor_retry_count=1,  # a folder that fails to load once fails again
+        health_check_period_s=2,
+        graceful_shutdown_timeout_s=config.request_timeout_s,
+        logging_config=QUIET,
+    )
+    ingress = serve.deployment(
+        Ingress,
+        name=INGRESS,
+        max_ongoing_requests=calls * config.replicas,
+        ray_actor_options={"num_cpus": 0},
+        max_constructor_retry_count=1,
+        logging_config=QUIET,
+    )
+    return ingress.bind(model_dir, config, engine.bind(model_dir, config, gpu=gpus > 0))
+
+
+def deploy(model_dir: Path, config: ServeConfig) -> str:
+    """Put the model of an exported folder up on the joined cluster, and wait until it answers.
+
+    Returns the base URL for OpenAI clients. Serve is started where it does not run yet; a running one
+    keeps its other applications. Raises CheckpointError for a folder that cannot be served, ConfigError
+    for a busy port and for a cluster without room.
+    """
+    folder = str(Path(model_dir).resolve())
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    app = build_app(folder, config)
+    _start(config)
+    try:
+        serve.run_many(
+            [serve.RunTarget(app, name=APP_NAME, route_prefix="/", logging_config=QUIET)],
+            wait_for_ingress_deployment_creation=False,
+            wait_for_applications_running=False,
+        )
+        host = "127.0.0.1" if config.host == "0.0.0.0" else config.host
+        base = f"http://{host}:{config.port}"
+        _wait_for_replicas(folder, config)
+        _wait_for_health(base)
+    except BaseException:
+        shutdown()
+        raise
+    return f"{base}/v1"
+
+
+def shutdown() -> None:
+    """Take the application down, and Serve with it if `deploy` started that."""
+    global _started
+    if _started:
+        _started = False
+        serve.shutdown()
+    elif _client() is not None:
+        serve.delete(APP_NAME)
+
+
+_started = False  # whether the cluster's Serve is ours to end
+
+
+def _client() -> Any:
+    return _get_global_client(raise_if_no_controller_running=False)
+
+
+def _start(config: ServeConfig) -> None:
+    """Start Serve, or make sure that the running one listens where the config says."""
+    global _started
+    client = _client()
+    if client is None:
+        require_free_port(config.host, config.port, option="serve.port=N")
+        serve.start(
+            proxy_location=ProxyLocation.EveryNode,
+            http_options=HTTPOptions(host=config.host, port=config.port),
+            logging_config=QUIET,
+        )
+        _started = True
+        return
+    options = client.http_config
+    if (options.host, options.port) != (config.host, config.port):
+        raise ConfigError(
+            f"Ray Serve runs on this cluster already, at {options.host}:{options.port}, and cannot move; use "
+            f"serve.host={options.host} serve.port={options.port}, or end it with `serve shutdown`"
+        )
+    others = [n for n, a in serve.status().applications.items() if n != APP_NAME and _route(client, n) == "/"]
+    if others:
+        raise ConfigError(
+            f"the application {others[0]!r} has the route / on this cluster's Ray Serve; "
+            f"remove it with `serve delete {others[0]}`, or use another cluster"
+        )
+
+
+def _route(client: Any, name: str) -> str | None:
+    route: str | None = client.get_serve_details()["applications"][name]["route_prefix"]
+    return route
+
+
+def _gpus(config: ServeConfig) -> float:
+    if config.gpus_per_replica == "auto":
+        return 1.0 if ray.cluster_resources().get("GPU") else 0.0
+    return config.gpus_per_replica
+
+
+def _wait_for_replicas(folder: str, config: ServeConfig) -> None:
+    """Loading may take as long as it takes; failing to load, or finding no place to, ends the wait."""
+    unplaced_since = time.monotonic()
+    while True:
+        app = serve.status().applications[APP_NAME]
+        if app.status == ApplicationStatus.RUNNING:
+            return
+        if app.status in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY):
+            messages = [app.message, *(d.message for d in app.deployments.values() if d.message)]
+            raise CheckpointError(f"{folder}: the engine did not start: {_reason(messages[-1])}")
+        if _all_placed():
+            unplaced_since = time.monotonic()
+        elif time.monotonic() - unplaced_since > PLACEMENT_TIMEOUT_S:
+            raise ConfigError(
+                f"no place for {config.replicas} engine replica(s) of {config.engine.threads} CPU(s) and "
+                f"{_gpus(config):g} GPU(s) within {PLACEMENT_TIMEOUT_S:g} s: the cluster has "
+                f"{_count('CPU')} CPU(s) and {_count('GPU')} GPU(s) free; free some, or lower "
+                "serve.replicas, serve.engine.threads or serve.gpus_per_replica"
+            )
+        time.sleep(0.2)
+
+
+def _all_placed() -> bool:
+    deployments = _client().get_serve_details()["applications"][APP_NAME]["deployments"].values()
+    return all(r.get("node_id") for d in deployments for r in d["replicas"])
+
+
+def _count(resource: str) -> str:
+    return f"{ray.available_resources().get(resource, 0):g} of {ray.cluster_resources().get(resource, 0):g}"
+
+
+def _reason(message: str) -> str:
+    """The exception at the end of a replica's traceback, without its class path."""
+    line = next(line for line in reversed(message.splitlines()) if line.strip())
+    name, _, text = line.strip().partition(": ")
+    return text if name.endswith("Error") and text else line.strip()
+
+
+def _wait_for_health(base: str) -> None:
+    deadline = time.monotonic() + HEALTH_TIMEOUT_S
+    while True:
+        try:
+            with urllib.request.urlopen(f"{base}/health", timeout=10) as response:
+                json.load(response)
+                return
+        except (OSError, ValueError) as error:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{base}/health: no answer in {HEALTH_TIMEOUT_S:g} s ({error})") from error
+        time.sleep(0.1)

@@ -1,0 +1,136 @@
+"""Which tokens run in the next step. Pure bookkeeping: knows no tensors, threads or text.
+
+Requests are admitted in the order they came, when their prompt fits into the free room. Each step holds
+the next token of every request that is generating, and prompt tokens up to a chunk, oldest request first.
+When a generating request cannot grow, the youngest one gives its room back and waits at the head of the
+queue; its tokens so far are then computed again (recomputation: Kwon et al., PagedAttention, 2023).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ochat_ray.serve.engine.room import Move, Room
+
+
+@dataclass(slots=True)
+class Request:
+    """`tokens` is the prompt and what was generated; the cache holds the first
+    `computed` of them. `limit` is the longest that `tokens` may become."""
+
+    key: int
+    tokens: list[int]
+    limit: int
+    computed: int = 0
+
+
+class Work(NamedTuple):
+    """Run tokens [start, end) of a request, whose keys and values lie at `offset` in the cache.
+
+    If `end` is the request's length, the token after it is to be sampled.
+    """
+
+    request: Request
+    start: int
+    end: int
+    offset: int
+
+    @property
+    def samples(self) -> bool:
+        return self.end == len(self.request.tokens)
+
+
+@dataclass(slots=True)
+class Step:
+    """First the copies inside the cache, then the tokens of all `work` in one forward pass."""
+
+    moves: list[Move] = field(default_factory=list)
+    work: list[Work] = field(default_factory=list)
+
+
+class Scheduler:
+    """Call `schedule`, run the step, append the sampled tokens, `finish` what is done; again."""
+
+    def __init__(self, room: Room, *, max_running: int, prefill_chunk: int) -> None:
+        self.room = room
+        self.max_running = max_running
+        self.prefill_chunk = prefill_chunk
+        self.running: dict[int, Request] = {}  # in order of admission
+        self.waiting: deque[Request] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to run."""
+        return bool(self.running or self.waiting)
+
+    def add(self, request: Request) -> None:
+        """Queue a request. Its `limit` must not exceed the room, or it could never end."""
+        assert len(request.tokens) < request.limit <= self.room.capacity
+        self.waiting.append(request)
+
+    def remove(self, key: int) -> None:
+        """Forget a request that is finished or cancelled, and free its room. Unknown keys are let be."""
+        if self.running.pop(key, None) is not None:
+            self.room.release(key)
+        else:
+            self.waiting = deque(s for s in self.waiting if s.key != key)
+
+    def schedule(self) -> Step:
+        """The next step. Never empty while there are requests."""
+        step = Step()
+        self._grow(step)
+        budget = self.prefill_chunk
+        decoding: list[Request] = []
+        prefilling: list[Request] = []
+        for request in self.running.values():
+            pending = len(request.tokens) - request.computed
+            (decoding if pending == 1 else prefilling).append(request)
+        step.work += [self._work(request, 1) for request in decoding]
+        for request in prefilling:
+            budget -= self._prefill(step, request, budget)
+        while budget > 0 and self.waiting and self._admit(step):
+            budget -= self._prefill(step, next(reversed(self.running.values())), budget)
+        # Admission may have moved spans, so offsets are read last.
+        spans = self.room.spans
+        step.work = [w._replace(offset=spans[w.request.key].start) for w in step.work]
+        for work in step.work:
+            work.request.computed = work.end
+        return step
+
+    def _grow(self, step: Step) -> None:
+        """Room for one more token of each running request, at the expense of the youngest."""
+        for request in list(self.running.values()):
+            while request.key in self.running:
+                moves = self.room.reserve(request.key, len(request.tokens))
+                if moves is not None:
+                    step.moves += moves
+                    break
+                self._preempt(next(reversed(self.running.values())))
+
+    def _preempt(self, request: Request) -> None:
+        del self.running[request.key]
+        self.room.release(request.key)
+        request.computed = 0
+        self.waiting.appendleft(request)
+
+    def _admit(self, step: Step) -> bool:
+        if len(self.running) >= self.max_running:
+            return False
+        request = self.waiting[0]
+        moves = self.room.reserve(request.key, len(request.tokens) + 1)
+        if moves is None:
+            return False
+        step.moves += moves
+        self.running[request.key] = self.waiting.popleft()
+        return True
+
+    def _prefill(self, step: Step, request: Request, budget: int) -> int:
+        count = min(budget, len(request.tokens) - request.computed)
+        if count > 0:
+            step.work.append(self._work(request, count))
+        return count
+
+    def _work(self, request: Request, count: int) -> Work:
+        return Work(request, request.computed, request.computed + count, offset=-1)

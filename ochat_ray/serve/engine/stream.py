@@ -1,0 +1,75 @@
+"""The engine for asyncio: a request is an async generator of the tokens that became ready meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from ochat_ray.serve.engine.engine import Engine, Output
+from ochat_ray.serve.engine.request import Chunk, EngineDeadError, EngineStats, Generation
+
+
+class _Mailbox:
+    def __init__(self) -> None:
+        self.outputs: list[Chunk | EngineDeadError] = []
+        self.filled = asyncio.Event()
+
+
+class AsyncEngine:
+    """Owns an engine made by `build`, which is given the function to deliver to.
+
+    One wake-up of the event loop a step, however many requests run; tokens that pile up while a reader
+    is busy come as one chunk.
+    """
+
+    def __init__(self, build: Callable[[Callable[[Sequence[Output]], None]], Engine]) -> None:
+        self._mailboxes: dict[int, _Mailbox] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.engine = build(self._deliver)
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
+        """Chunks of a request until one has a reason. Closing the generator cancels the request.
+
+        Raises what `Engine.submit` raises, and EngineDeadError.
+        """
+        self._loop = asyncio.get_running_loop()
+        key = self.engine.submit(generation)
+        mailbox = self._mailboxes[key] = _Mailbox()
+        try:
+            while True:
+                await mailbox.filled.wait()
+                mailbox.filled.clear()
+                chunk = _merge(mailbox.outputs)
+                mailbox.outputs = []
+                yield chunk
+                if chunk.finish_reason is not None:
+                    return
+        finally:
+            del self._mailboxes[key]
+            self.engine.cancel(key)
+
+    def stats(self) -> EngineStats:
+        """See `Engine.stats`."""
+        return self.engine.stats()
+
+    def _deliver(self, outputs: Sequence[Output]) -> None:
+        if outputs and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._post, outputs)
+
+    def _post(self, outputs: Sequence[Output]) -> None:
+        for key, output in outputs:
+            mailbox = self._mailboxes.get(key)
+            if mailbox is not None:  # else cancelled meanwhile
+                mailbox.outputs.append(output)
+                mailbox.filled.set()
+
+
+def _merge(outputs: Sequence[Chunk | EngineDeadError]) -> Chunk:
+    ids: list[int] = []
+    for output in outputs:
+        if isinstance(output, EngineDeadError):
+            raise output
+        ids += output.token_ids
+    last = outputs[-1]
+    assert isinstance(last, Chunk)
+    return Chunk(ids, last.finish_reason)

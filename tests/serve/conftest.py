@@ -1,0 +1,73 @@
+"""A small exported model with random weights, and endpoints over it with and without Ray."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from ochat_ray.exported import Exported, load_exported, write_chat_files
+from ochat_ray.model_types import load_model_type
+from ochat_ray.template import ChatTemplate
+from ochat_ray.tokenizer import ChatTokenizer
+
+TEXT = [
+    "The quick brown fox jumps over the lazy dog.",
+    "Gr\u00fc\u00dfe aus K\u00f6ln, \u3053\u3093\u306b\u3061\u306f\u4e16\u754c, "
+    "\U0001f600\U0001f680 and caf\u00e9.",
+    "Human: what is 2 + 2? Assistant: it is four.",
+]
+
+
+def make_tokenizer(vocab_size: int = 400) -> ChatTokenizer:
+    """A byte-level BPE with OpenChat's special tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=["<s>", "<|end_of_turn|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXT * 3, trainer)
+    return ChatTokenizer(json.loads(tokenizer.to_str()), bos_token="<s>")
+
+
+def llama(**changes: Any) -> Any:
+    """A tiny Llama with grouped-query attention, the same each time."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    settings = {
+        "vocab_size": 400,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 2048,
+        "initializer_range": 0.4,  # so that logits are far apart and greedy choices clear
+        "tie_word_embeddings": False,
+        **changes,
+    }
+    torch.manual_seed(7)
+    return LlamaForCausalLM(LlamaConfig(**settings)).eval()
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random Llama of type `openchat`."""
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    tokenizer = make_tokenizer()
+    llama(vocab_size=tokenizer.vocab_size).save_pretrained(folder)
+    write_chat_files(folder, ChatTemplate(load_model_type("openchat"), tokenizer), facts={})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(model_dir: Path) -> Exported:
+    return load_exported(model_dir)
