@@ -56,7 +56,14 @@ def cluster(address: str | None = None, *, min_cpus: int = 1) -> Iterator[bool]:
     folder = tempfile.mkdtemp(prefix="ochat-", dir="/tmp" if sys.platform != "win32" else None)
     cpus = max(min_cpus, os.cpu_count() or 1)
     try:
-        ray.init("local", num_cpus=cpus, include_dashboard=False, namespace="ochat", _temp_dir=folder)
+        ray.init(
+            "local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,  # stages show their own progress, and errors come as exceptions
+            namespace="ochat",
+            _temp_dir=folder,
+        )
         yield True
     finally:
         ray.shutdown()
