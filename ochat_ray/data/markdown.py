@@ -49,7 +49,7 @@ LANGUAGE_NAME = re.compile(r"[^\s`]*")
 FENCES = re.compile(r"^[ \t]*(`{3,})", re.MULTILINE)
 BACKTICKS = re.compile("`+")
 LINE_BREAKS = re.compile(r"\s*\n\s*")
-BLANK_LINES = re.compile(r"\n{3,}")
+AROUND_MATH = re.compile(r"[ \t]*\n\n+[ \t]*")
 
 
 class Block(NamedTuple):
@@ -176,7 +176,7 @@ def _block(element: Element, tag: str) -> list[Block]:
 def _inline(element: Element) -> str:
     """The inline content of a paragraph, heading or cell."""
     text = _inline_raw(element).strip()
-    return BLANK_LINES.sub("\n\n", text) if "\n\n\n" in text else text
+    return AROUND_MATH.sub("\n\n", text) if "$$\n" in text else text
 
 
 def _inline_raw(element: Element) -> str:
@@ -246,6 +246,8 @@ def _link(text: str, url: str | None) -> str:
 
 def _code_span(code: str) -> str:
     """Code between the shortest run of backticks that it does not contain itself (CommonMark 6.1)."""
+    if not code:
+        return ""
     runs = {len(run) for run in BACKTICKS.findall(code)}
     fence = "`" * next(n for n in range(1, len(runs) + 2) if n not in runs)
     padded = code.strip("`") != code or (code[:1] == code[-1:] == " " and code.strip())
@@ -288,7 +290,8 @@ def _list(element: Element, tag: str) -> str:
     for child in element:
         if child.tag == "li":
             marker = "- " if number is None else f"{_integer(number) + len(items)}. "
-            items.append(marker + _indented(_item(_blocks(child)), " " * len(marker)))
+            text = _item(_blocks(child))
+            items.append(marker + _indented(text, " " * len(marker)) if text else marker.rstrip())
         elif child.tag in LISTS and items:  # nested without an item of its own
             items[-1] += "\n  " + _indented(_list(child, child.tag), "  ")
         elif child.tag not in SILENT:
@@ -323,8 +326,8 @@ def _integer(text: str) -> int:
 def _table(element: Element) -> str:
     rows = [[_cell(cell) for cell in row if cell.tag in ("th", "td")] for row in element.iter("tr")]
     width = max(map(len, rows), default=0)
-    if not width:
-        return ""
+    if not width or element.find("caption") is not None:
+        raise ForeignElement("table")
     lines = [f"| {' | '.join(row + [''] * (width - len(row)))} |" for row in rows]
     return "\n".join([lines[0], f"|{' --- |' * width}", *lines[1:]])
 

@@ -1,0 +1,70 @@
+"""Blocked words are whole words of prose; wanted models are exact labels."""
+
+from __future__ import annotations
+
+import pytest
+
+from ochat_ray.conversation import Message
+from ochat_ray.data.filters import blocked_word, model_not_wanted
+
+
+def blocked(text: str, *words: str) -> bool:
+    return (
+        blocked_word((Message("user", "hello"), Message("assistant", text)), words or ("openai",)) is not None
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "openai",
+        "I am by OpenAI.",
+        "OPENAI's",
+        "see https://openai.com/x",
+        "**OpenAI**",
+        "OpenAI\u7684\u6a21\u578b",
+        "a\n```python\nx = 1\n```\nby openai",
+        "`openai` in a span is prose",
+    ],
+)
+def test_blocked_words_in_prose(text: str) -> None:
+    assert blocked(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "openair cinema",
+        "an_openai_key",
+        "```python\nimport openai\n```",
+        "Run\n\n1. this\n\n   ~~~\n   openai\n   ~~~\n\nand that",
+        "- ```\n  openai\n  ```",
+        "````\n```\nopenai\n```\n````\nend",
+        "> ```\n> openai\n> ```",
+        "```\nopenai, and the answer was cut off",
+    ],
+)
+def test_blocked_words_in_code_or_other_words_do_not_count(text: str) -> None:
+    assert not blocked(text)
+
+
+def test_blocked_words_are_words_not_patterns() -> None:
+    assert blocked("use c++ here", "c++")
+    assert not blocked("use ccc here", "c++")
+    assert not blocked("\u043a\u043e\u0442\u043e\u0440\u044b\u0439", "\u043a\u043e\u0442")
+    assert blocked("\u0441\u0438\u043d\u0438\u0439 \u041a\u041e\u0422", "\u043a\u043e\u0442")
+
+
+def test_the_reason_names_the_word_and_where() -> None:
+    reason = blocked_word((Message("user", "By OpenAI?"),), ("openai",))
+    assert reason is not None
+    assert reason.detail == "message 1 (user) contains 'OpenAI'"
+
+
+def test_wanted_models() -> None:
+    assert model_not_wanted("Model: GPT-4", ("Model: GPT-4",)) is None
+    assert model_not_wanted(None, ()) is None
+    for label in ("GPT-4", "Model: GPT-4 (Mobile)", None):
+        reason = model_not_wanted(label, ("Model: GPT-4",))
+        assert reason is not None and reason.reason == "model"
