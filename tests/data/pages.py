@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-Item = tuple[str, Any]
+Item = tuple[Any, Any]
 
 DIV = '<div class="markdown prose w-full break-words dark:prose-invert light">'
 

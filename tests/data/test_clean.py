@@ -117,7 +117,7 @@ BAD = {
     "no items": (page_with({"props": {"pageProps": {"content": {}}}}), "no_content"),
     "null value": (saved_page([("human", "a"), ("gpt", None)]), "bad_item"),
     "unknown role": (saved_page([("human", "a"), ("tool", "b")]), "bad_item"),
-    "role is a list": (page_with({"props": {"pageProps": {"content": {"items": [{"from": []}]}}}}), "bad_item"),
+    "role is a list": (saved_page([(["human"], "a"), HELLO[1]]), "bad_item"),
     "item is no mapping": (page_with({"props": {"pageProps": {"content": {"items": ["a"]}}}}), "bad_item"),
     "no turns": (saved_page([]), "too_short"),
     "only a question": (saved_page(HELLO[:1]), "too_short"),
@@ -127,7 +127,7 @@ BAD = {
     "blank question": (saved_page([("human", " \n"), HELLO[1]]), "empty_turn"),
     "empty answer": (saved_page([HELLO[0], ("gpt", answer(""))]), "empty_turn"),
     "blocked word": (saved_page([*HELLO, ("human", "By OpenAI?"), HELLO[1]]), "blocked_word"),
-    "elements nested without end": (saved_page([HELLO[0], ("gpt", "<p>" + "<b>" * 50_000)]), "error"),
+    "elements nested without end": (saved_page([HELLO[0], ("gpt", "<p>" + "<b>" * 10_000)]), "error"),
 }  # fmt: skip
 
 
