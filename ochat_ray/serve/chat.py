@@ -141,7 +141,7 @@ class ChatService:
 
         async def follow(index: int, generation: Generation) -> None:
             try:
-                async for piece in self._choice(index, generation, request.stops):
+                async for piece in self._choice(index, generation, request.stop or []):
                     queue.put_nowait(piece)
             except Exception as error:
                 queue.put_nowait(error)

@@ -119,20 +119,23 @@ class ChatRequest(_Strict):
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    stop: (
-        Annotated[str, Field(min_length=1)]
-        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=MAX_STOPS)]
-        | None
-    ) = None
+    stop: Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=MAX_STOPS)] | None = None
+    """One string stands for a list of one."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    # Keys of JSON objects are always strings.
+    logit_bias: dict[Annotated[int, Field(strict=False)], Annotated[float, Field(ge=-100, le=100)]] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     user: str | None = None
     condition: str | None = None
     """The condition of a conditioned model type, e.g. `Math Correct`; ours, not OpenAI's."""
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _listed(cls, stop: Any) -> Any:
+        return [stop] if isinstance(stop, str) else stop
 
     @model_validator(mode="before")
     @classmethod
@@ -149,11 +152,6 @@ class ChatRequest(_Strict):
             raise RequestError("stream_options needs stream: true", param="stream_options")
         return self
 
-    @property
-    def stops(self) -> list[str]:
-        """Stop strings, always as a list."""
-        return [self.stop] if isinstance(self.stop, str) else self.stop or []
-
 
 def parse_request(body: bytes) -> ChatRequest:
     """The request in a body. Raises RequestError naming the parameter, its value and what is allowed."""
@@ -167,7 +165,9 @@ def parse_request(body: bytes) -> ChatRequest:
         )
     cause = fault.get("ctx", {}).get("error")
     if isinstance(cause, RequestError):
-        raise RequestError(str(cause), param=_param((*fault["loc"], cause.param or "")), code=cause.code)
+        place = _param(fault["loc"])
+        param = f"{place}.{cause.param}" if place else cause.param
+        raise RequestError(f"{place}: {cause}" if place else str(cause), param=param, code=cause.code)
     if not fault["loc"]:
         raise RequestError("the request body must be a JSON object")
     param = _param(fault["loc"])
@@ -182,12 +182,12 @@ def parse_request(body: bytes) -> ChatRequest:
 
 
 def _param(location: tuple[int | str, ...]) -> str:
-    """`messages[0].role` of ("messages", 0, "role"); the names of union branches are left out."""
+    """`messages[0].role` of ("messages", 0, "role")."""
     text = ""
     for part in location:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif not any(mark in part for mark in ("constrained-", "[", "-")):
+        elif part != "[key]":
             text += f".{part}" if text else part
     return text
 

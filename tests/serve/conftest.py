@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
+from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from ochat_ray.config import ServeConfig
+from ochat_ray.config.serve import EngineConfig
 from ochat_ray.exported import Exported, load_exported, write_chat_files
 from ochat_ray.model_types import load_model_type
+from ochat_ray.serve.chat import ChatService
+from ochat_ray.serve.engine.request import Chunk, EngineStats, Generation
+from ochat_ray.serve.engine.stream import AsyncEngine
+from ochat_ray.serve.limits import limits_of
 from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
+
+settings.register_profile("ochat", deadline=None)  # shared machines have no even pace
+settings.load_profile("ochat")
 
 TEXT = [
     "The quick brown fox jumps over the lazy dog.",
@@ -71,3 +86,60 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported(model_dir: Path) -> Exported:
     return load_exported(model_dir)
+
+
+class LocalEngine:
+    """The engine in this process, as the chat service's backend."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
+        async for chunk in self._engine.generate(generation):
+            yield chunk
+
+    async def stats(self) -> EngineStats:
+        return self._engine.stats()
+
+
+@contextmanager
+def listening(api: Any) -> Iterator[str]:
+    """A FastAPI application on a free port of the loopback address; gives its URL."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(api, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def service(model_dir: Path, exported: Exported) -> Iterator[ChatService]:
+    """Chat completions over an engine in this process."""
+    from ochat_ray.serve.engine.engine import Engine
+    from ochat_ray.serve.engine.runner import Runner
+
+    config = ServeConfig(engine=EngineConfig(max_running=8, cache_tokens=8192, prefill_chunk=64))
+    limits = limits_of(exported, config)
+    runner = Runner.load(
+        model_dir, dtype="float32", device="cpu", cache_tokens=limits.cache_tokens, longest=limits.longest
+    )
+    stop_ids = frozenset({exported.template.eot_id})
+    engine = AsyncEngine(lambda deliver: Engine(runner, limits, stop_ids=stop_ids, deliver=deliver))
+    yield ChatService(
+        exported.template, LocalEngine(engine), model_name="openchat", longest=limits.longest, timeout_s=60.0
+    )
+    engine.engine.close()
+
+
+@pytest.fixture(scope="session")
+def local_url(service: ChatService) -> Iterator[str]:
+    """The HTTP endpoint over `service`, without Ray. No /v1 at the end."""
+    from ochat_ray.serve.http import create_api
+
+    with listening(create_api(service)) as url:
+        yield url

@@ -82,7 +82,7 @@ def _draw(logits_RV: Tensor, samplers: Sequence[Sampler], nucleus: bool) -> Tens
     if not nucleus:
         mass_RV = probs_RV.cumsum(-1, dtype=torch.float64)
         return _invert(mass_RV, mass_RV[:, -1], uniform_R)[:, 0]
-    probs_RV, ids_RV = probs_RV.sort(-1, descending=True, stable=True)
+    probs_RV, ids_RV = probs_RV.sort(dim=-1, descending=True, stable=True)
     mass_RV = probs_RV.cumsum(-1, dtype=torch.float64)
     last_R1 = (mass_RV < top_p_R[:, None] * mass_RV[:, -1:]).sum(-1, keepdim=True)
     return ids_RV.gather(-1, _invert(mass_RV, mass_RV.gather(-1, last_R1)[:, 0], uniform_R))[:, 0]

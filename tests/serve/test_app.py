@@ -1,0 +1,181 @@
+"""The whole endpoint on Ray Serve: what the local one cannot show."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import ray
+
+from ochat_ray.config import ServeConfig
+from ochat_ray.config.serve import EngineConfig
+from ochat_ray.errors import CheckpointError, ConfigError
+from ochat_ray.exported import Exported
+from ochat_ray.serve import app
+from ochat_ray.serve.chat import ChatService
+from ochat_ray.serve.protocol import ChatRequest
+
+PATIENCE_S = 120.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def config(**changes: Any) -> ServeConfig:
+    engine = EngineConfig(max_running=8, cache_tokens=8192, prefill_chunk=64)
+    return ServeConfig(**{"port": free_port(), "engine": engine, **changes})
+
+
+def poll(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def base_url(ray_cluster: None, model_dir: Path) -> Iterator[str]:
+    yield app.deploy(model_dir, config())
+    app.shutdown()
+
+
+def health(base_url: str) -> httpx.Response:
+    return httpx.get(base_url.removesuffix("/v1") + "/health", timeout=30)
+
+
+def question(index: int) -> dict[str, Any]:
+    content = f"question {index} " * (1 + 3 * index)
+    return {
+        "model": "openchat",
+        "messages": [{"role": "user", "content": content}],
+        "max_tokens": 20 + index,
+        "temperature": 0,
+    }
+
+
+def local_answer(service: ChatService, index: int) -> str:
+    request = ChatRequest.model_validate(question(index))
+    content: str = asyncio.run(service.answer(request))["choices"][0]["message"]["content"]
+    return content
+
+
+def test_the_sync_client_gets_the_local_engine_s_text(base_url: str, service: ChatService) -> None:
+    client = openai.OpenAI(base_url=base_url, api_key="none", max_retries=0)
+    whole = client.chat.completions.create(**question(1))
+    assert whole.choices[0].message.content == local_answer(service, 1)
+    stream = client.chat.completions.create(**question(1), stream=True)
+    assert "".join(c.choices[0].delta.content or "" for c in stream) == local_answer(service, 1)
+    assert [model.id for model in client.models.list()] == ["openchat"]
+
+
+def test_sixteen_streams_at_once_are_what_each_is_alone(base_url: str, service: ChatService) -> None:
+    client = openai.AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0)
+
+    async def one(index: int) -> str:
+        stream = await client.chat.completions.create(**question(index), stream=True)
+        return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    async def all_at_once() -> list[str]:
+        return await asyncio.gather(*(one(index) for index in range(16)))
+
+    assert asyncio.run(all_at_once()) == [local_answer(service, index) for index in range(16)]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_errors_have_a_status_before_the_first_byte(base_url: str, stream: bool) -> None:
+    client = openai.OpenAI(base_url=base_url, api_key="none", max_retries=0)
+    with pytest.raises(openai.NotFoundError, match="openchat"):
+        client.chat.completions.create(**{**question(0), "model": "gpt-4"}, stream=stream)
+    long = [{"role": "user", "content": "a b c " * 2000}]
+    with pytest.raises(openai.BadRequestError, match="2048"):
+        client.chat.completions.create(**{**question(0), "messages": long}, stream=stream)
+    invalid = httpx.post(f"{base_url}/chat/completions", content=b"{nope")
+    assert invalid.status_code == 400 and invalid.json()["error"]["code"] == "invalid_json"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_frees_its_room(base_url: str, stream: bool) -> None:
+    body = {**question(0), "max_tokens": 2000, "stream": stream}
+    with httpx.Client(timeout=30) as client:
+        if stream:
+            with client.stream("POST", f"{base_url}/chat/completions", json=body) as response:
+                next(response.iter_bytes())
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                client.post(f"{base_url}/chat/completions", json=body, timeout=0.3)
+
+    def idle() -> bool:
+        facts = health(base_url).json()
+        return bool(facts["running"] == 0 and facts["free_tokens"] == facts["cache_tokens"])
+
+    poll(idle, "generation went on after the client left")
+
+
+def test_a_lost_engine_is_told_and_replaced(base_url: str) -> None:
+    client = openai.OpenAI(base_url=base_url, api_key="none", max_retries=0)
+    stream = client.chat.completions.create(**{**question(0), "max_tokens": 2000}, stream=True)
+    next(iter(stream))
+    (name,) = [
+        actor["name"]
+        for actor in ray.util.list_named_actors(all_namespaces=True)
+        if f"{app.APP_NAME}#{app.ENGINE}#" in actor["name"]
+    ]
+    ray.kill(ray.get_actor(name, namespace="serve"))
+    with pytest.raises(openai.APIError, match="engine"):
+        list(stream)
+    retrying = openai.OpenAI(base_url=base_url, api_key="none", max_retries=20)
+    assert retrying.chat.completions.create(**question(1)).choices[0].message.content
+    poll(lambda: health(base_url).status_code == 200, "the engine never came back")
+
+
+class TestDeployment:
+    """What `deploy` refuses. Each with a message of one line that says what to do."""
+
+    @pytest.fixture(autouse=True)
+    def _cluster(self, ray_cluster: None) -> Iterator[None]:
+        yield
+        app.shutdown()
+
+    def test_a_folder_whose_template_was_changed(self, exported: Exported, tmp_path: Path) -> None:
+        folder = tmp_path / "model"
+        shutil.copytree(exported.folder, folder)
+        path = folder / "ochat.json"
+        facts = json.loads(path.read_text())
+        facts["model_type"]["user_prefix"] = "Person: "
+        path.write_text(json.dumps(facts))
+        with pytest.raises(CheckpointError, match="template_hash"):
+            app.deploy(folder, config())
+
+    def test_a_folder_whose_weights_cannot_be_read(self, model_dir: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "model"
+        shutil.copytree(model_dir, folder)
+        (folder / "model.safetensors").write_bytes(b"nonsense")
+        with pytest.raises(CheckpointError, match="cannot be loaded") as caught:
+            app.deploy(folder, config())
+        assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+
+    def test_a_busy_port(self, model_dir: Path) -> None:
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            with pytest.raises(ConfigError, match=rf"port {port}.*serve\.port"):
+                app.deploy(model_dir, config(port=port))
+
+    def test_a_cluster_without_room(self, model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(app, "PLACEMENT_TIMEOUT_S", 2.0)
+        with pytest.raises(ConfigError, match=r"64 CPU\(s\).*serve\.engine\.threads"):
+            app.deploy(model_dir, config(engine=EngineConfig(threads=64)))

@@ -1,0 +1,113 @@
+"""What a request may say, and how it is told what it may not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ochat_ray.errors import RequestError
+from ochat_ray.serve.protocol import ChatRequest, parse_request
+
+MINIMAL: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def parse(**changes: Any) -> ChatRequest:
+    return parse_request(json.dumps({**MINIMAL, **changes}).encode())
+
+
+def test_null_means_the_default_for_every_optional_parameter() -> None:
+    optional = [name for name in ChatRequest.model_fields if name not in MINIMAL]
+    assert optional
+    assert parse(**dict.fromkeys(optional)) == parse()
+
+
+def test_a_stop_string_is_a_list_of_one() -> None:
+    assert parse(stop="x").stop == parse(stop=["x"]).stop == ["x"]
+
+
+def test_text_parts_are_joined_and_developer_is_system() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    (message,) = parse(messages=[{"role": "developer", "content": parts}]).messages
+    assert (message.to_message().role, message.to_message().content) == ("system", "ab")
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {"logprobs": False},
+        {"tools": []},
+        {"tool_choice": "none"},
+        {"response_format": {"type": "text"}},
+        {"tools": None},
+        {"store": False},
+    ],
+)
+def test_unsupported_parameters_that_ask_for_nothing_pass(harmless: dict[str, Any]) -> None:
+    assert parse(**harmless) == parse()
+
+
+def test_an_answer_of_the_openai_client_can_be_sent_back() -> None:
+    reply = {"role": "assistant", "content": "a", "refusal": None, "tool_calls": None, "audio": None}
+    assert len(parse(messages=[*MINIMAL["messages"], reply]).messages) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"temperature": 2.5}, "temperature"),
+        ({"temperature": "1"}, "temperature"),
+        ({"top_p": -0.1}, "top_p"),
+        ({"n": 0}, "n"),
+        ({"n": 9}, "n"),
+        ({"n": True}, "n"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": 5, "max_completion_tokens": 5}, "max_tokens"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ""}, "stop[0]"),
+        ({"stop": ["a", 1]}, "stop[1]"),
+        ({"stream": "true"}, "stream"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"stream": True, "stream_options": {"usage": True}}, "stream_options.usage"),
+        ({"presence_penalty": 3}, "presence_penalty"),
+        ({"logit_bias": {"x": 1}}, "logit_bias.x"),
+        ({"logit_bias": {"5": 101}}, "logit_bias.5"),
+        ({"seed": "1"}, "seed"),
+        ({"temprature": 1}, "temprature"),
+        ({"logprobs": True}, "logprobs"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": "x", "name": "Bob"}]}, "messages[0].name"),
+        ({"messages": [{"role": "user", "content": "x", "weight": 1}]}, "messages[0].weight"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "messages[0].content",
+        ),
+        ({"model": None}, "model"),
+    ],
+)
+def test_a_fault_names_its_parameter(changes: dict[str, Any], param: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse(**changes)
+    assert caught.value.param == param
+    assert param.rsplit(".", 1)[-1] in str(caught.value)
+    assert param.split(".")[0] in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"null", b'"x"', b"\xff", b'{"model": "\\ud800"}'])
+def test_what_is_no_json_object_is_a_request_error(body: bytes) -> None:
+    with pytest.raises(RequestError, match="JSON"):
+        parse_request(body)
+
+
+def test_long_values_are_shown_in_short() -> None:
+    with pytest.raises(RequestError) as caught:
+        parse(temperature="x" * 10_000)
+    assert len(str(caught.value)) < 300
