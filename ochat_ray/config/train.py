@@ -43,7 +43,7 @@ class TrainConfig(StrictModel):
     activation_checkpointing: bool = False
     """Recompute each layer in the backward pass, to save memory."""
     checkpoint_every: int = Field(100, gt=0)
-    """Optimizer steps between checkpoints."""
+    """Optimizer steps between checkpoints, and between losses on held-out conversations."""
     max_failures: int = Field(3, ge=0)
     """Times that lost workers are replaced, from the last checkpoint, before the run gives up."""
     seed: int = 42

@@ -27,7 +27,9 @@ def make_tiny(output: Path, recipe: Recipe) -> None:
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     _require_empty(output)
     kind, shape = load_model_type(recipe.model_type), recipe.base
     template = ChatTemplate(kind, _tiny_tokenizer(kind, shape.vocab_size))
@@ -58,7 +60,9 @@ def extend(source: Path, output: Path, recipe: Recipe) -> None:
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     _require_empty(output)
     for name, found in {
         "config.json": (source / "config.json").exists(),

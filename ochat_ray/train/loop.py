@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import ray.train
 import ray.train.torch
 import torch
 import torch.distributed as dist
+from transformers.utils.logging import disable_progress_bar
 
 from ochat_ray.config import Recipe, TrainConfig
 from ochat_ray.errors import OchatError
@@ -78,19 +80,15 @@ def _train(recipe: Recipe, base: Path, folders: Folders) -> None:
     if worker.rank == 0:
         log.truncate(folders.losses, done)
     for step in range(done, feed.plan.steps):
-        entry = _step(worker, feed, step)
-        entries = [entry]
-        if held_out and step + 1 in feed.plan.epoch_ends:
-            loss = _evaluate(worker, held_out)
-            entries.append({"step": step + 1, "epoch": entry["epoch"], "eval_loss": loss})
+        entries = [_step(worker, feed, step)]
+        due = (step + 1) % worker.config.checkpoint_every == 0 or step + 1 == feed.plan.steps
+        if due and held_out:
+            entries.append({"step": step + 1, "eval_loss": _evaluate(worker, held_out)})
         if worker.rank == 0:
             log.append(folders.losses, entries)
-        if (step + 1) % worker.config.checkpoint_every == 0 or step + 1 == feed.plan.steps:
-            checkpoint.save(
-                worker.model,
-                worker.optimizer,
-                checkpoint.Cursor(step + 1, feed.plan.epoch(step), feed.plan.hash),
-            )
+        if due:
+            here = checkpoint.Cursor(step + 1, feed.plan.epoch(step), feed.plan.hash)
+            checkpoint.save(worker.model, worker.optimizer, here)
     export.write_weights(worker.model, base, folders.exporting)
 
 
@@ -99,6 +97,9 @@ def _start(config: TrainConfig, base: Path) -> Worker:
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
     torch.set_num_threads(config.threads)
+    # One of Ray Train's loggers lies outside its own log level and tells every checkpoint.
+    logging.getLogger().setLevel(logging.WARNING)
+    disable_progress_bar()
     dtype = {
         "auto": torch.bfloat16 if device.type == "cuda" else torch.float32,
         "float32": torch.float32,

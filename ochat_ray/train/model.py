@@ -71,9 +71,7 @@ def load_model(base: Path, *, activation_checkpointing: bool) -> PackedModel:
     Raises CheckpointError where transformers cannot load it or it cannot be trained in packs.
     """
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
     attention.register()
     try:
         hf = AutoModelForCausalLM.from_pretrained(

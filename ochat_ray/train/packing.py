@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,57 +100,53 @@ def make_plan(lengths_N: Ints, *, max_tokens: int, bins_per_step: int, epochs: i
     )
 
 
-def _steps(lengths: Ints, max_tokens: int, bins: int) -> list[tuple[Ints, Ints]]:
+def _steps(lengths: Ints, max_tokens: int, bins: int) -> Iterator[tuple[Ints, Ints]]:
     """For each step: positions in `lengths`, longest first, and the bin of each."""
-    ends = lengths.cumsum()
-    steps = []
-    start = done = slack = 0
+    ends = np.concatenate([[0], lengths.cumsum()])
+    room = bins * max_tokens
+    start = waste = 0
     while start < len(lengths):
-        most = int(np.searchsorted(ends, done + bins * max_tokens, side="right")) - start
-        # One bin each always fits. Otherwise start from as much slack as the step before needed.
-        least = min(bins, len(lengths) - start)
-        count, found = _fit(
-            lengths, start, most, least, max(most - max(slack - 1, 0), least), max_tokens, bins
-        )
-        steps.append(found)
-        slack = most - count
-        start += count
-        done = int(ends[start - 1])
-    return steps
+        # Steps of a run waste about as much as each other: search from what the last one wasted.
+        guess, most = np.searchsorted(ends, ends[start] + [room - waste, room], side="right") - 1 - start
+        size, chosen, placed = _largest_fit(lengths[start:], int(guess), int(most), max_tokens, bins)
+        yield chosen + start, placed
+        waste = room - int(ends[start + size] - ends[start])
+        start += size
 
 
-def _fit(
-    lengths: Ints, start: int, most: int, least: int, guess: int, max_tokens: int, bins: int
-) -> tuple[int, tuple[Ints, Ints]]:
-    """A large prefix that fits, between `least` and `most`, searched up or down from `guess`."""
-    count, stride = guess, 1
-    found = _spread(lengths[start : start + count], max_tokens, bins)
-    if found is None:
-        while found is None:
-            count, stride = max(count - stride, least), stride * 2
-            found = _spread(lengths[start : start + count], max_tokens, bins)
-    else:
-        while count < most:
-            more = _spread(lengths[start : start + count + 1], max_tokens, bins)
-            if more is None:
-                break
-            count, found = count + 1, more
-    chosen, placed = found
-    return count, (chosen + start, placed)
+def _largest_fit(lengths: Ints, guess: int, most: int, max_tokens: int, bins: int) -> tuple[int, Ints, Ints]:
+    """A beginning of `lengths` that fits and is within 1/256 of the longest found to: its size and spread.
+
+    Doubling strides from `guess` until the answer changes, then bisection.
+    """
+    fits, limit = min(bins, len(lengths)), most  # one conversation a bin always fits
+    best = None
+    size, stride, turned = guess, 1, {True: False, False: False}
+    while limit - fits > fits // 256:
+        size = min(max(size, fits + 1), limit)
+        found = _spread(lengths[:size], max_tokens, bins)
+        turned[found is None] = True
+        if found is None:
+            limit = size - 1
+        else:
+            fits, best = size, found
+        if all(turned.values()):
+            size = (fits + limit + 1) // 2
+        else:
+            size += stride if found else -stride
+            stride *= 2
+    best = best or _spread(lengths[:fits], max_tokens, bins)
+    assert best is not None
+    return fits, *best
 
 
 def _spread(lengths: Ints, max_tokens: int, bins: int) -> tuple[Ints, Ints] | None:
-    """Longest processing time: positions, longest first, and the bin of each; None if one does not fit."""
+    """Longest processing time: positions, longest first, and the bin of each; None if a bin overflows."""
     chosen = np.argsort(-lengths, kind="stable")
     # A heap entry is load * bins + bin: plain integers compare much faster than tuples.
     heap = list(range(bins))
-    full = (max_tokens + 1) * bins
     replace = heapq.heapreplace
-    placed = []
-    for length in (lengths[chosen] * bins).tolist():
-        entry = heap[0] + length
-        if entry >= full:
-            return None
-        replace(heap, entry)
-        placed.append(entry)
-    return chosen, np.array(placed, np.int64) % bins
+    popped = [replace(heap, heap[0] + length) for length in (lengths[chosen] * bins).tolist()]
+    if max(heap) >= (max_tokens + 1) * bins:
+        return None
+    return chosen, np.array(popped, np.int64) % bins

@@ -1,0 +1,59 @@
+"""A tiny base model, its template, and conversations to train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ochat_ray.config import Recipe, load_recipe
+from ochat_ray.model_types import load_model_type
+from ochat_ray.template import ChatTemplate
+from ochat_ray.tokenizer import ChatTokenizer
+from ochat_ray.train.base import make_tiny
+from tests.train.prepared import write_prepared
+
+SMALL = [
+    "base.vocab_size=400",
+    "base.hidden_size=32",
+    "base.intermediate_size=64",
+    "base.layers=2",
+    "train.num_workers=2",
+    "train.epochs=4",
+    "train.max_tokens=128",
+    "train.bins_per_step=4",
+    "train.checkpoint_every=2",
+    "train.learning_rate=1e-2",
+]
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    """A run of a few seconds."""
+    return load_recipe("tiny-cpu", SMALL)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> Path:
+    """A tiny base model."""
+    folder = tmp_path_factory.mktemp("train") / "base"
+    make_tiny(folder, recipe)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def template(base: Path, recipe: Recipe) -> ChatTemplate:
+    """The template over the base model's tokenizer."""
+    return ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory, template: ChatTemplate) -> Path:
+    """A prepared folder of conversations of different lengths, some of several turns."""
+    folder = tmp_path_factory.mktemp("train") / "data"
+    conversations = [
+        [f"What is {n}?", "It is " + "so " * (n % 7) + str(n), "Sure?", "Yes"][: 2 + 2 * (n % 2)]
+        for n in range(24)
+    ]
+    write_prepared(folder, template, conversations, conversations[:3])
+    return folder
