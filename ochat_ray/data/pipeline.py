@@ -28,7 +28,6 @@ from ochat_ray.data.stages import (
     counts_file,
     finish_block,
     finish_partition,
-    load_template,
     read_part,
 )
 from ochat_ray.data.workspace import (
@@ -42,6 +41,8 @@ from ochat_ray.data.workspace import (
 from ochat_ray.manifest import digest, write_manifest
 from ochat_ray.model_types import load_model_type
 from ochat_ray.progress import Progress
+from ochat_ray.template import ChatTemplate
+from ochat_ray.tokenizer import ChatTokenizer
 
 
 def prepare(source: Path, output: Path, recipe: Recipe, base: Path) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def prepare(source: Path, output: Path, recipe: Recipe, base: Path) -> dict[str,
     """
     source, output, base = (path.absolute() for path in (source, output, base))
     model_type = load_model_type(recipe.model_type)
-    template = load_template(base, model_type)
+    template = ChatTemplate(model_type, ChatTokenizer.load(base))
     folder = pages_folder(source)
     pages = find_pages(folder, leave_out=output)
     max_tokens = recipe.data.max_tokens or model_type.context
@@ -74,7 +75,9 @@ def prepare(source: Path, output: Path, recipe: Recipe, base: Path) -> dict[str,
     if finished is not None:
         say(f"{output}: already prepared from these pages with these settings; nothing to do")
         return finished
-    job = Job(folder, output, output / WORK, base, model_type, recipe.data, max_tokens)
+    job = Job(
+        folder, output, output / WORK, base, model_type, template.tokenizer.hash, recipe.data, max_tokens
+    )
     with _quiet_ray_data():
         parts = _clean(pages, job)
         counts = _finish(parts, len(pages), job)

@@ -20,6 +20,7 @@ from ochat_ray.conversation import Conversation, Rejected
 from ochat_ray.data.clean import clean_page
 from ochat_ray.data.partition import finish
 from ochat_ray.data.records import PART, part_table
+from ochat_ray.errors import CheckpointError
 from ochat_ray.manifest import write_json, writing
 from ochat_ray.model_types import ModelType
 from ochat_ray.template import ChatTemplate
@@ -37,6 +38,7 @@ class Job:
     work: Path
     base: Path
     model_type: ModelType
+    tokenizer_hash: str
     config: DataConfig
     max_tokens: int
 
@@ -72,7 +74,9 @@ def finish_block(rows: pa.Table, job: Job) -> pa.Table:
 
 def finish_partition(rows: pa.Table, number: int, job: Job) -> None:
     """Write the files of one partition and then its counts, which mark it as finished."""
-    finished = finish(rows, load_template(job.base, job.model_type), job.config, job.max_tokens)
+    finished = finish(
+        rows, _template(job.base, job.model_type, job.tokenizer_hash), job.config, job.max_tokens
+    )
     for folder, table in finished.tables.items():
         write_table(table, job.output / folder / f"part-{number:05}-of-{job.config.partitions:05}.parquet")
     write_json(counts_file(job.work, number), finished.counts)
@@ -84,9 +88,14 @@ def counts_file(work: Path, number: int) -> Path:
 
 
 @lru_cache(maxsize=2)
-def load_template(base: Path, model_type: ModelType) -> ChatTemplate:
+def _template(base: Path, model_type: ModelType, tokenizer_hash: str) -> ChatTemplate:
     """The renderer, loaded once in each process."""
-    return ChatTemplate(model_type, ChatTokenizer.load(base))
+    template = ChatTemplate(model_type, ChatTokenizer.load(base))
+    if template.tokenizer.hash != tokenizer_hash:
+        raise CheckpointError(
+            f"{base}: the tokenizer changed during the run, or differs between nodes; start again"
+        )
+    return template
 
 
 def write_table(table: pa.Table, path: Path) -> None:

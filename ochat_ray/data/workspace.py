@@ -43,7 +43,7 @@ def open_output(output: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
         if manifest is not None:
             shutil.rmtree(work, ignore_errors=True)
             return manifest
-    elif output.is_dir() and any(output.iterdir()) and not (work / PLAN).exists():
+    elif output.is_dir() and any(entry != work for entry in output.iterdir()) and not (work / PLAN).exists():
         raise DataError(f"{output}: is not empty and not a prepared folder; choose another one, or empty it")
     plan = {"plan": digest([facts, code_version()])}
     if _read(work / PLAN) != plan:
