@@ -41,11 +41,12 @@ def cluster(address: str | None = None, *, min_cpus: int = 1) -> Iterator[bool]:
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
         try:
+            _knock(address)
             ray.init(address, namespace="ochat")
-        except ConnectionError as error:
+        except (ConnectionError, OSError) as error:
             raise ConfigError(
-                f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]} "
-                "Start one with `ray start --head`, or leave out --address and RAY_ADDRESS for a private one"
+                f"no Ray cluster answers at {address!r} ({str(error).splitlines()[0]}); start one with "
+                "`ray start --head`, or leave out --address and RAY_ADDRESS for a private one"
             ) from error
         try:
             yield False
@@ -68,6 +69,13 @@ def cluster(address: str | None = None, *, min_cpus: int = 1) -> Iterator[bool]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nothing listens: Ray itself tries for many minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def require_free_port(host: str, port: int, *, option: str) -> None:
