@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import openai
 
 from ochat_ray.config import load_recipe
-from ochat_ray.errors import OchatError
 from ochat_ray.inspect import funnel
 from ochat_ray.progress import duration
 from ochat_ray.runtime import cluster, require_free_port
@@ -26,21 +26,19 @@ def demo(work: Path, *, port: int, keep: bool) -> int:
     Stages that finished in an earlier run are not redone. Returns 0 if at least 9 of 10 answers are the
     ones that were taught, else 1.
     """
+    recipe = load_recipe(RECIPE, [f"serve.port={port}"])
+    require_free_port(recipe.serve.host, port, option="--port N (make demo PORT=N)")
     from ochat_ray.data.pipeline import prepare
     from ochat_ray.serve.app import deploy, shutdown
     from ochat_ray.train.base import make_tiny
     from ochat_ray.train.run import train
 
-    recipe = load_recipe(RECIPE, [f"serve.port={port}"])
-    require_free_port(recipe.serve.host, port, option="--port N (make demo PORT=N)")
     began = time.monotonic()
     pages, base = work / "pages", work / "base"
-    if not pages.exists() and work.exists() and any(work.iterdir()):
-        raise OchatError(f"{work}: holds other things; delete it or choose another folder with --work")
 
     with cluster(min_cpus=recipe.train.num_workers * recipe.train.threads):
         _step(1, "saved pages", pages)
-        print(f"{write_pages(pages / 'ShareGPT')} pages")
+        _write_pages(pages)
 
         _step(2, "base model and tokenizer", base)
         if (base / "config.json").exists():
@@ -69,6 +67,17 @@ def demo(work: Path, *, port: int, keep: bool) -> int:
         finally:
             shutdown()
     return 0 if right >= NEEDED else 1
+
+
+def _write_pages(folder: Path) -> None:
+    """Pages appear whole or not at all, and stay as they are: `prepare` knows them by their times."""
+    if folder.exists():
+        print("made before")
+        return
+    aside = folder.with_name(f".{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    print(f"{write_pages(aside / 'ShareGPT')} pages")
+    aside.rename(folder)
 
 
 def _step(number: int, what: str, where: object) -> None:

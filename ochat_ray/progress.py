@@ -32,6 +32,10 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Show the last line, with the time it took."""
         self._show(final=True)
 
     def update(self, count: int, note: str = "") -> None:

@@ -6,33 +6,47 @@ Lines that workers print would arrive with Ray's prefixes, and not at all where 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from ochat_ray.progress import Progress
 from ochat_ray.train import log
 
 POLL_S = 0.5
+T = TypeVar("T")
 
 
-@contextmanager
-def following(losses: Path, *, steps: int, epochs: int) -> Iterator[None]:
-    """Show steps, rate, time left, epoch and loss while the block runs."""
-    stop = threading.Event()
-    thread = threading.Thread(target=_follow, args=(losses, steps, epochs, stop), daemon=True)
+def follow(run: Callable[[], T], losses: Path, *, steps: int, epochs: int) -> T:
+    """The result of `run`, which goes on in another thread while steps, rate, time left and loss are shown.
+
+    Not in this one, because Ray Train takes SIGINT over in the main thread, exits in its own way and
+    never gives it back: here Ctrl-C stays a KeyboardInterrupt, with the run to end with its cluster.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            results.append(run())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=target, daemon=True)
     thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    _show(thread, losses, steps, epochs)
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
-def _follow(losses: Path, steps: int, epochs: int, stop: threading.Event) -> None:
+def _show(thread: threading.Thread, losses: Path, steps: int, epochs: int) -> None:
     # The rate counts from the first step seen, so that starting the workers does not distort it.
     progress: Progress | None = None
-    while not stop.wait(POLL_S) or progress is None or progress.count < steps:
+    running = True
+    while running:
+        thread.join(POLL_S)
+        running = thread.is_alive()
         entry = log.last(losses)
         step = entry["step"] if entry else 0
         if entry and progress and step > progress.count:
@@ -44,7 +58,5 @@ def _follow(losses: Path, steps: int, epochs: int, stop: threading.Event) -> Non
                     f"train: workers were lost and replaced; going on after step {step}", file=progress.stream
                 )
             progress = Progress("train", total=steps, unit="steps", start=step)
-        if stop.is_set():
-            break
     if progress:
-        progress.__exit__(None, None, None)
+        progress.close()

@@ -18,7 +18,7 @@ from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train import log
 from ochat_ray.train.folders import Folders
-from ochat_ray.train.follow import following
+from ochat_ray.train.follow import follow
 from ochat_ray.train.identity import claim, identify
 from ochat_ray.train.inputs import make_inputs
 from ochat_ray.train.packing import Plan
@@ -94,6 +94,13 @@ def _finished(folders: Folders) -> TrainResult:
     return result
 
 
+def _train_worker(settings: dict[str, Any]) -> str | None:
+    """Only workers need to import transformers, not this process nor Ray Train's controller."""
+    from ochat_ray.train.loop import train_worker
+
+    return train_worker(settings)
+
+
 def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan) -> None:
     """Run the workers to the end of the plan, from the last checkpoint where there is one."""
     import ray
@@ -107,13 +114,11 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan) -> None:
     )
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from ochat_ray.train.loop import train_worker
-
     config = recipe.train
     use_gpu = ray.cluster_resources().get("GPU", 0) > 0 if config.use_gpu == "auto" else config.use_gpu
     each = {"CPU": config.threads, **({"GPU": 1} if use_gpu else {})}
     trainer = TorchTrainer(
-        train_worker,
+        _train_worker,
         train_loop_config={
             "recipe": recipe.model_dump(mode="json"),
             "base": str(base),
@@ -134,8 +139,7 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan) -> None:
         ),
     )
     try:
-        with following(folders.losses, steps=plan.steps, epochs=config.epochs):
-            result = trainer.fit()
+        result = follow(trainer.fit, folders.losses, steps=plan.steps, epochs=config.epochs)
     except TrainingFailedError as error:
         details = folders.output / "error.txt"
         details.write_text(f"{error}\n", encoding="utf-8")
