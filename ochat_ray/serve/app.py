@@ -53,7 +53,6 @@ def build_app(model_dir: str, config: ServeConfig) -> serve.Application:
         ray_actor_options={"num_cpus": config.engine.threads, "num_gpus": gpus},
         max_constructor_retry_count=1,  # a folder that fails to load once fails again
         health_check_period_s=2,
-        graceful_shutdown_timeout_s=config.request_timeout_s,
         logging_config=QUIET,
     )
     ingress = serve.deployment(
@@ -158,7 +157,10 @@ def _wait_for_replicas(folder: str, config: ServeConfig) -> None:
             return
         if app.status in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY):
             messages = [app.message, *(d.message for d in app.deployments.values() if d.message)]
-            raise CheckpointError(f"{folder}: the engine did not start: {_reason(messages[-1])}")
+            reason = _reason(messages[-1])
+            raise CheckpointError(
+                reason if folder in reason else f"{folder}: the engine did not start: {reason}"
+            )
         if _all_placed():
             unplaced_since = time.monotonic()
         elif time.monotonic() - unplaced_since > PLACEMENT_TIMEOUT_S:

@@ -24,6 +24,8 @@ from ochat_ray.serve import app
 from ochat_ray.serve.chat import ChatService
 from ochat_ray.serve.protocol import ChatRequest
 
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
 PATIENCE_S = 120.0
 
 
@@ -47,7 +49,7 @@ def poll(condition: Callable[[], bool], what: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def base_url(ray_cluster: None, model_dir: Path) -> Iterator[str]:
+def base_url(model_dir: Path) -> Iterator[str]:
     yield app.deploy(model_dir, config())
     app.shutdown()
 
@@ -64,6 +66,11 @@ def question(index: int) -> dict[str, Any]:
         "max_tokens": 20 + index,
         "temperature": 0,
     }
+
+
+def endless(exported: Exported) -> dict[str, Any]:
+    """A request that goes on for 2000 tokens."""
+    return {**question(0), "max_tokens": 2000, "logit_bias": {str(exported.template.eot_id): -100}}
 
 
 def local_answer(service: ChatService, index: int) -> str:
@@ -107,8 +114,8 @@ def test_errors_have_a_status_before_the_first_byte(base_url: str, stream: bool)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_leaves_frees_its_room(base_url: str, stream: bool) -> None:
-    body = {**question(0), "max_tokens": 2000, "stream": stream}
+def test_a_client_that_leaves_frees_its_room(base_url: str, exported: Exported, stream: bool) -> None:
+    body = {**endless(exported), "stream": stream}
     with httpx.Client(timeout=30) as client:
         if stream:
             with client.stream("POST", f"{base_url}/chat/completions", json=body) as response:
@@ -124,9 +131,9 @@ def test_a_client_that_leaves_frees_its_room(base_url: str, stream: bool) -> Non
     poll(idle, "generation went on after the client left")
 
 
-def test_a_lost_engine_is_told_and_replaced(base_url: str) -> None:
+def test_a_lost_engine_is_told_and_replaced(base_url: str, exported: Exported) -> None:
     client = openai.OpenAI(base_url=base_url, api_key="none", max_retries=0)
-    stream = client.chat.completions.create(**{**question(0), "max_tokens": 2000}, stream=True)
+    stream = client.chat.completions.create(**endless(exported), stream=True)
     next(iter(stream))
     (name,) = [
         actor["name"]
@@ -145,7 +152,7 @@ class TestDeployment:
     """What `deploy` refuses. Each with a message of one line that says what to do."""
 
     @pytest.fixture(autouse=True)
-    def _cluster(self, ray_cluster: None) -> Iterator[None]:
+    def _take_down(self) -> Iterator[None]:
         yield
         app.shutdown()
 

@@ -207,7 +207,7 @@ class Broken:
     def __init__(self, chunks: int, error: Exception, token_id: int = 5) -> None:
         self.chunks, self.error, self.token_id = chunks, error, token_id
 
-    async def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
+    async def generate(self, _: Generation) -> AsyncGenerator[Chunk, None]:
         for _ in range(self.chunks):
             yield Chunk([self.token_id], None)
         raise self.error
@@ -222,7 +222,7 @@ class Scripted:
     def __init__(self, ids: list[int]) -> None:
         self.ids = ids
 
-    async def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
+    async def generate(self, _: Generation) -> AsyncGenerator[Chunk, None]:
         for token_id in self.ids:
             yield Chunk([token_id], None)
         yield Chunk([], "stop")
@@ -283,7 +283,7 @@ def test_an_error_after_the_first_byte_is_an_event_and_the_end(exported: Exporte
 
 def test_an_engine_that_falls_silent_is_timed_out(exported: Exported) -> None:
     class Silent(Broken):
-        async def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
+        async def generate(self, _: Generation) -> AsyncGenerator[Chunk, None]:
             await asyncio.Event().wait()
             yield Chunk([], None)
 

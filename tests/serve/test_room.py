@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,7 +45,7 @@ def test_spans_keep_their_contents_and_fit_whenever_enough_is_free(
             memory[start + position] = (key, position)
         lengths[key] = max(lengths.get(key, 0), tokens)
         taken = sorted(room.spans.values())
-        assert all(a.end <= b.start for a, b in zip(taken, taken[1:], strict=False))
+        assert all(a.end <= b.start for a, b in itertools.pairwise(taken))
         assert taken[-1].end <= room.capacity
         for k, length in lengths.items():
             at = room.spans[k].start

@@ -91,7 +91,9 @@ def test_greedy_tokens_are_those_of_generate(config: Any) -> None:
         pytest.param(hf.MistralConfig(**SMALL, sliding_window=64), "sliding window of 64", id="mistral"),
         pytest.param(hf.Gemma2Config(**SMALL, head_dim=16), "soft-capped", id="gemma2"),
         pytest.param(
-            hf.GptOssConfig(**SMALL, head_dim=16, sliding_window=512, num_local_experts=2, num_experts_per_tok=1),
+            hf.GptOssConfig(
+                **SMALL, head_dim=16, sliding_window=512, num_local_experts=2, num_experts_per_tok=1
+            ),
             "attention sinks",
             id="gpt-oss",
         ),
