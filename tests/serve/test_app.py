@@ -38,7 +38,7 @@ def free_port() -> int:
 
 def config(**changes: Any) -> ServeConfig:
     engine = EngineConfig(max_running=8, cache_tokens=8192, prefill_chunk=64)
-    return ServeConfig(**{"port": free_port(), "engine": engine, **changes})
+    return ServeConfig(**{"port": free_port(), "engine": engine, "max_queued": 24, **changes})
 
 
 def poll(condition: Callable[[], bool], what: str) -> None:
@@ -129,6 +129,23 @@ def test_a_client_that_leaves_frees_its_room(base_url: str, exported: Exported, 
         return bool(facts["running"] == 0 and facts["free_tokens"] == facts["cache_tokens"])
 
     poll(idle, "generation went on after the client left")
+
+
+def test_a_burst_beyond_the_queue_is_told_to_come_back(base_url: str) -> None:
+    async def burst() -> list[httpx.Response]:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+            url = f"{base_url}/chat/completions"
+            body = {**question(0), "max_tokens": 100}
+            return await asyncio.gather(*(client.post(url, json=body) for _ in range(80)))
+
+    answers = asyncio.run(burst())
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert 0 < len(refused) < len(answers)
+    for answer in refused:
+        assert answer.status_code == 429
+        assert answer.headers["retry-after"]
+        assert answer.json()["error"]["code"] == "rate_limit_exceeded"
+    assert len({answer.text.split('"content":')[1] for answer in answers if answer not in refused}) == 1
 
 
 def test_a_lost_engine_is_told_and_replaced(base_url: str, exported: Exported) -> None:

@@ -92,6 +92,7 @@ class Engine:
         Raises RequestError for a prompt that does not fit, OverloadedError, EngineDeadError.
         """
         prompt = generation.prompt_ids
+        assert prompt
         check_prompt(len(prompt), self.limits.longest)
         limit = self.limits.longest
         if generation.max_tokens is not None:
