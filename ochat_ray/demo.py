@@ -41,7 +41,7 @@ def demo(work: Path, *, port: int, keep: bool) -> int:
         _write_pages(pages)
 
         _step(2, "base model and tokenizer", base)
-        if (base / "config.json").exists():
+        if base.exists():
             print("made before")
         else:
             make_tiny(base, recipe)

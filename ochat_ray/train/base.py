@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -159,13 +161,21 @@ def _save(model: Any, template: ChatTemplate, output: Path) -> None:
         config.bos_token_id = template.bos_ids[0] if template.bos_ids else None
         config.eos_token_id = template.eot_id
         config.pad_token_id = None
-    model.save_pretrained(output)
-    write_tokenizer(output, template)
+    # The folder appears whole or not at all: an interrupted one would pass for a base model.
+    aside = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        model.save_pretrained(aside)
+        write_tokenizer(aside, template)
+        if output.exists():
+            output.rmdir()
+        aside.rename(output)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _require_empty(output: Path) -> None:
-    if output.exists() and any(output.iterdir()):
-        raise CheckpointError(f"{output}: not empty; give another folder, or delete this one")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise CheckpointError(f"{output}: not empty, or no folder; give another one, or delete it")
 
 
 def _line(error: Exception) -> str:
