@@ -39,8 +39,8 @@ class Ask(NamedTuple):
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m ochat_ray.bench engine", description=__doc__)
-    parser.add_argument("--requests", type=int, default=32, help="of each measurement (default 32)")
-    parser.add_argument("--rounds", type=int, default=3, help="(default 3)")
+    parser.add_argument("--requests", type=int, default=64, help="of each measurement (default 64)")
+    parser.add_argument("--rounds", type=int, default=2, help="(default 2)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 32])
     args = parser.parse_args(argv)
