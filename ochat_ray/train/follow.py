@@ -43,20 +43,19 @@ def follow(run: Callable[[], T], losses: Path, *, steps: int, epochs: int) -> T:
 def _show(thread: threading.Thread, losses: Path, steps: int, epochs: int) -> None:
     # The rate counts from the first step seen, so that starting the workers does not distort it.
     progress: Progress | None = None
-    running = True
-    while running:
-        thread.join(POLL_S)
-        running = thread.is_alive()
+    stopped = False
+    while not stopped:
+        stopped = stop.wait(POLL_S)
         entry = log.last(losses)
-        step = entry["step"] if entry else 0
-        if entry and progress and step > progress.count:
+        if entry is None:
+            continue
+        step = entry["step"]
+        if progress is None or step < progress.count:
+            if progress:
+                print(f"train: started again from the last checkpoint, at step {step}", file=progress.stream)
+            progress = Progress("train", total=steps, unit="steps", start=step)
+        elif step > progress.count:
             note = f"epoch {entry['epoch']}/{epochs}, loss {entry['loss']:.4f}"
             progress.update(step - progress.count, note)
-        elif entry and (progress is None or step < progress.count):
-            if progress:
-                print(
-                    f"train: workers were lost and replaced; going on after step {step}", file=progress.stream
-                )
-            progress = Progress("train", total=steps, unit="steps", start=step)
     if progress:
-        progress.close()
+        progress.__exit__(None, None, None)

@@ -23,7 +23,7 @@ def shard(model: PackedModel, device: torch.device, world_size: int, dtype: torc
     mesh: DeviceMesh = init_device_mesh(device.type, (world_size,))
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     classes = layer_classes(model.hf)
-    for module in model.modules():
+    for module in reversed([*model.modules()]):  # a layer inside a layer comes first
         if type(module).__name__ in classes:
             fully_shard(module, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)

@@ -19,10 +19,10 @@ SMALL = [
     "base.intermediate_size=64",
     "base.layers=2",
     "train.num_workers=2",
-    "train.epochs=4",
+    "train.epochs=30",
     "train.max_tokens=128",
     "train.bins_per_step=4",
-    "train.checkpoint_every=2",
+    "train.checkpoint_every=20",
     "train.learning_rate=1e-2",
 ]
 

@@ -136,15 +136,13 @@ def test_an_incomplete_source_is_refused_by_the_missing_file(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_output_is_refused(tmp_path: Path, base: Path, recipe: Recipe) -> None:
+def test_a_full_output_is_refused(base: Path, recipe: Recipe) -> None:
     for make in (lambda: make_tiny(base, recipe), lambda: extend(base, base, recipe)):
         with pytest.raises(CheckpointError, match="not empty"):
             make()
 
 
 def test_learned_positions_are_not_extended(tmp_path: Path, recipe: Recipe) -> None:
-    source = foreign(
-        tmp_path / "source", GPTBigCodeConfig(n_embd=16, n_layer=1, n_head=2, n_positions=64)
-    )
+    source = foreign(tmp_path / "source", GPTBigCodeConfig(n_embd=16, n_layer=1, n_head=2, n_positions=64))
     with pytest.raises(CheckpointError, match="64 learned positions"):
         extend(source, tmp_path / "out", recipe)

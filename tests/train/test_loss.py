@@ -92,9 +92,7 @@ def test_a_pack_without_targets_has_a_loss_of_zero_that_reaches_every_weight() -
     head = torch.nn.Linear(WIDTH, VOCAB)
     hidden = torch.randn(1, WIDTH, requires_grad=True)
     batch = pack_lists([np.array([0], np.int32)], [np.array([0], np.float32)])
-    loss = packed_loss(
-        hidden, batch.labels_T, batch.weights_T, head, vocab_size=VOCAB, divisor=1.0
-    )
+    loss = packed_loss(hidden, batch.labels_T, batch.weights_T, head, vocab_size=VOCAB, divisor=1.0)
     loss.backward()
     assert loss.item() == 0
     assert hidden.grad is not None and head.weight.grad is not None

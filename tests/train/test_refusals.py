@@ -1,0 +1,106 @@
+"""Inputs that do not fit together are refused before anything starts, in one line with the remedy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ochat_ray.config import Recipe
+from ochat_ray.errors import CheckpointError, DataError
+from ochat_ray.model_types import load_model_type
+from ochat_ray.template import ChatTemplate
+from ochat_ray.tokenizer import ChatTokenizer
+from ochat_ray.train.base import make_tiny
+from ochat_ray.train.run import train
+from tests.train.prepared import write_prepared
+
+
+@pytest.fixture
+def begun(tmp_path: Path, data: Path, base: Path, recipe: Recipe) -> Path:
+    """An output whose run was begun and stopped before its workers started."""
+    from ochat_ray.manifest import read_manifest
+    from ochat_ray.train.folders import Folders
+    from ochat_ray.train.identity import claim, identify
+
+    template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
+    manifest = read_manifest(data, remedy="")
+    claim(Folders(tmp_path / "begun"), identify(recipe, template, manifest, base))
+    return tmp_path / "begun"
+
+
+def refusal(kind: type[Exception], data: Path, base: Path, output: Path, recipe: Recipe) -> str:
+    with pytest.raises(kind) as raised:
+        train(data, base, output, recipe)
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+def test_an_unfinished_data_folder(tmp_path: Path, base: Path, recipe: Recipe) -> None:
+    (tmp_path / "data").mkdir()
+    assert "`ochat-ray prepare`" in refusal(DataError, tmp_path / "data", base, tmp_path / "out", recipe)
+
+
+def test_another_model_type(tmp_path: Path, data: Path, base: Path, recipe: Recipe) -> None:
+    other = recipe.replace(model_type="openchat_v2")
+    message = refusal(DataError, data, base, tmp_path / "out", other)
+    assert "chat template" in message and "openchat_v2" in message and "prepare" in message
+
+
+def test_another_tokenizer(tmp_path: Path, data: Path, recipe: Recipe) -> None:
+    make_tiny(tmp_path / "base", recipe.replace(base=recipe.base.replace(vocab_size=350)))
+    message = refusal(DataError, data, tmp_path / "base", tmp_path / "out", recipe)
+    assert "tokenizer" in message and str(tmp_path / "base") in message
+
+
+def test_a_base_without_the_end_of_turn_token(tmp_path: Path, data: Path, base: Path, recipe: Recipe) -> None:
+    other = recipe.replace(model_type="chatml")
+    message = refusal(CheckpointError, data, base, tmp_path / "out", other)
+    assert "<|im_end|>" in message and "ochat-ray base" in message
+
+
+def test_a_conversation_longer_than_a_bin(
+    tmp_path: Path, template: ChatTemplate, base: Path, recipe: Recipe
+) -> None:
+    write_prepared(tmp_path / "data", template, [["a b " * 100, "c"]])
+    message = refusal(DataError, tmp_path / "data", base, tmp_path / "out", recipe)
+    assert "train.max_tokens = 128" in message and "data.max_tokens" in message
+
+
+def test_nothing_to_train_on(tmp_path: Path, template: ChatTemplate, base: Path, recipe: Recipe) -> None:
+    write_prepared(tmp_path / "data", template, [], [["a", "b"]])
+    message = refusal(DataError, tmp_path / "data", base, tmp_path / "out", recipe)
+    assert "no training rows" in message
+
+
+def test_a_base_with_fewer_rows_than_its_tokenizer(
+    tmp_path: Path, data: Path, base: Path, recipe: Recipe
+) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (tmp_path / "base/config.json").write_text(json.dumps({**config, "vocab_size": 300}))
+    message = refusal(CheckpointError, data, tmp_path / "base", tmp_path / "out", recipe)
+    assert "vocab_size 300" in message and "400 entries" in message
+
+
+def test_an_output_of_another_recipe(begun: Path, data: Path, base: Path, recipe: Recipe) -> None:
+    other = recipe.replace(train=recipe.train.replace(learning_rate=5e-3))
+    message = refusal(CheckpointError, data, base, begun, other)
+    assert "train.learning_rate (0.01, now 0.005)" in message and "another output folder" in message
+
+
+def test_an_output_of_other_data(
+    tmp_path: Path, begun: Path, template: ChatTemplate, base: Path, recipe: Recipe
+) -> None:
+    write_prepared(tmp_path / "data", template, [["a", "b"]])
+    assert "the prepared data" in refusal(CheckpointError, tmp_path / "data", base, begun, recipe)
+
+
+def test_an_output_that_holds_other_things(tmp_path: Path, data: Path, base: Path, recipe: Recipe) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.txt").write_text("mine")
+    assert "not empty" in refusal(CheckpointError, data, base, tmp_path / "out", recipe)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]

@@ -1,0 +1,200 @@
+"""Whole runs through Ray Train: what they compute, that they survive, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from transformers import AutoModelForCausalLM, MambaConfig
+
+from ochat_ray.config import Recipe
+from ochat_ray.errors import CheckpointError
+from ochat_ray.exported import load_exported
+from ochat_ray.template import ChatTemplate
+from ochat_ray.train import log
+from ochat_ray.train.batch import pack
+from ochat_ray.train.model import load_model
+from ochat_ray.train.packing import make_plan
+from ochat_ray.train.run import TrainResult, train
+from ochat_ray.train.schedule import learning_rate
+from ochat_ray.train.tokens import Tokens, copy_tokens, token_files
+from tests.train.runs import has_checkpoint, kill_one_worker, last_step, training_workers, wait_for
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, data: Path, base: Path, recipe: Recipe) -> TrainResult:
+    """An undisturbed run with two workers."""
+    return train(data, base, tmp_path_factory.mktemp("run") / "out", recipe)
+
+
+def log_of(result: TrainResult) -> list[dict[str, Any]]:
+    return log.read(result.model.parent / "losses.jsonl")
+
+
+def losses_of(result: TrainResult) -> list[float]:
+    return [entry["loss"] for entry in log_of(result) if "loss" in entry]
+
+
+def test_logs_every_step_once_and_learns(finished: TrainResult, recipe: Recipe) -> None:
+    steps = [entry for entry in log_of(finished) if "loss" in entry]
+    assert [entry["step"] for entry in steps] == list(range(1, finished.steps + 1))
+    assert steps[-1]["epoch"] == recipe.train.epochs
+    assert sum(entry["tokens"] for entry in steps) == finished.tokens
+    assert finished.first_loss == steps[0]["loss"] > 5
+    assert finished.last_loss == steps[-1]["loss"] < 0.5 * finished.first_loss
+    assert finished.eval_loss is not None and finished.eval_loss < finished.first_loss
+    assert 0 < finished.target_tokens < finished.tokens
+
+
+def test_computes_what_a_plain_loop_computes(
+    finished: TrainResult, data: Path, base: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    config = recipe.train
+    copy_tokens(token_files(data, "train"), tmp_path / "tokens")
+    tokens = Tokens.load(tmp_path / "tokens")
+    plan = make_plan(
+        tokens.lengths_N,
+        max_tokens=config.max_tokens,
+        bins_per_step=config.bins_per_step,
+        epochs=config.epochs,
+        seed=config.seed,
+    )
+    model = load_model(base, activation_checkpointing=False)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), betas=config.betas, eps=config.eps, weight_decay=config.weight_decay
+    )
+    losses = []
+    for step in range(10):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, step, plan.steps)
+        divisor = sum(float(tokens.target_weights_N[i]) for i in plan.step(step))
+        loss = model(pack(tokens, plan.step(step)), divisor)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses_of(finished)[:10] == pytest.approx(losses, abs=1e-5)
+
+
+def test_exports_the_weights_of_the_last_checkpoint_bit_for_bit(
+    finished: TrainResult, tmp_path: Path
+) -> None:
+    last = sorted((finished.model.parent / "run").glob("checkpoint_*/"))[-1]
+    dcp_to_torch_save(last, tmp_path / "whole.pt")
+    trained = torch.load(tmp_path / "whole.pt")["model"]
+    exported = load_file(finished.model / "model.safetensors")
+    assert {f"hf.{name}" for name in exported} == set(trained)
+    for name, weight in exported.items():
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, trained[f"hf.{name}"])
+
+
+def test_the_export_loads_in_transformers_and_knows_its_template(
+    finished: TrainResult, template: ChatTemplate, recipe: Recipe, data: Path, tmp_path: Path
+) -> None:
+    exported = load_exported(finished.model)
+    assert exported.template.hash == template.hash
+    assert exported.facts["recipe"] == recipe.model_dump(mode="json")
+    assert exported.facts["training"]["last_loss"] == finished.last_loss
+    copy_tokens(token_files(data, "eval"), tmp_path / "tokens")
+    tokens = Tokens.load(tmp_path / "tokens")
+    model = AutoModelForCausalLM.from_pretrained(finished.model)
+    loss = 0.0
+    for index in range(len(tokens)):
+        batch = pack(tokens, torch.tensor([index]).numpy())
+        with torch.no_grad():
+            logits = model(batch.input_ids_T[None]).logits[0]
+        costs = torch.nn.functional.cross_entropy(logits, batch.labels_T, reduction="none")
+        loss += float((costs * batch.weights_T).sum())
+    assert loss / tokens.target_weights_N.sum() == pytest.approx(finished.eval_loss, abs=1e-5)
+
+
+def test_a_killed_worker_is_replaced_and_nothing_changes(
+    finished: TrainResult, data: Path, base: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(train, data, base, output, recipe)
+        wait_for(lambda: running.done() or has_checkpoint(output), what="checkpoint")
+        killed_at = last_step(output)
+        kill_one_worker()
+        result = running.result()
+    assert killed_at < finished.steps
+    assert log_of(result) == log_of(finished)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from ochat_ray.config import Recipe
+from ochat_ray.runtime import cluster
+from ochat_ray.train.run import train
+with cluster(min_cpus=4):
+    train(*map(Path, sys.argv[1:4]), Recipe.model_validate_json(sys.argv[4]))
+"""
+
+
+def test_a_killed_driver_is_resumed_by_the_same_call_with_more_workers(
+    finished: TrainResult, data: Path, base: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    alone = recipe.replace(train=recipe.train.replace(num_workers=1))
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(data), str(base), str(output), alone.model_dump_json()],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: driver.poll() is not None or has_checkpoint(output), what="checkpoint")
+    finally:
+        workers = training_workers(driver.pid)
+        driver.kill()
+        driver.wait()
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), what="end of the workers")
+    assert not (output / "model").exists()
+    assert 0 < last_step(output) < finished.steps
+    result = train(data, base, output, recipe)
+    assert [entry["step"] for entry in log_of(result)] == [entry["step"] for entry in log_of(finished)]
+    assert losses_of(result)[:20] == pytest.approx(losses_of(finished)[:20], rel=1e-6)
+    assert losses_of(result) == pytest.approx(losses_of(finished), abs=1e-5)
+
+
+def test_a_finished_run_is_recognised(
+    finished: TrainResult, data: Path, base: Path, recipe: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = (finished.model / "model.safetensors").stat().st_mtime_ns
+    assert train(data, base, finished.model.parent, recipe) == finished
+    assert (finished.model / "model.safetensors").stat().st_mtime_ns == written
+    assert "finished already" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_packed_is_refused_in_one_line(
+    data: Path, base: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    source = tmp_path / "mamba"
+    config = MambaConfig(vocab_size=400, hidden_size=16, num_hidden_layers=1, state_size=4)
+    AutoModelForCausalLM.from_config(config).save_pretrained(source)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (source / name).write_bytes((base / name).read_bytes())
+    alone = recipe.replace(train=recipe.train.replace(num_workers=1))
+    with pytest.raises(CheckpointError, match=r"MambaForCausalLM: .*apart") as raised:
+        train(data, source, tmp_path / "out", alone)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_the_output_says_which_run_it_holds(finished: TrainResult) -> None:
+    identity = json.loads((finished.model.parent / "run.json").read_text())
+    assert identity["train.learning_rate"] == 1e-2
+    assert "train.num_workers" not in identity
