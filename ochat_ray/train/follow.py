@@ -43,9 +43,10 @@ def follow(run: Callable[[], T], losses: Path, *, steps: int, epochs: int) -> T:
 def _show(thread: threading.Thread, losses: Path, steps: int, epochs: int) -> None:
     # The rate counts from the first step seen, so that starting the workers does not distort it.
     progress: Progress | None = None
-    stopped = False
-    while not stopped:
-        stopped = stop.wait(POLL_S)
+    running = True
+    while running:
+        thread.join(POLL_S)
+        running = thread.is_alive()
         entry = log.last(losses)
         if entry is None:
             continue
@@ -58,4 +59,4 @@ def _show(thread: threading.Thread, losses: Path, steps: int, epochs: int) -> No
             note = f"epoch {entry['epoch']}/{epochs}, loss {entry['loss']:.4f}"
             progress.update(step - progress.count, note)
     if progress:
-        progress.__exit__(None, None, None)
+        progress.close()
