@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
+import httpx2
 import openai
 from openai.types.chat import ChatCompletionMessageParam
 
+from ochat_ray.client import openai_client
 from ochat_ray.errors import OchatError
 
 HELP = "/new starts over, /quit leaves"
@@ -21,20 +22,16 @@ def chat(
 
     The key is read from OPENAI_API_KEY. Raises OchatError where no server answers or it refuses.
     """
-    client = openai.OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "none"), max_retries=1)
+    client = openai_client(url)
+    opening: list[ChatCompletionMessageParam] = [{"role": "system", "content": system}] if system else []
     try:
         model = model or client.models.list().data[0].id
-        opening: list[ChatCompletionMessageParam] = [{"role": "system", "content": system}] if system else []
-        if message is not None:
-            answer(client, model, [*opening, {"role": "user", "content": message}], temperature)
-            return 0
-        return _converse(client, model, opening, temperature)
-    except openai.APIConnectionError as error:
-        raise OchatError(
-            f"no server answers at {url}; start one with `ochat-ray serve MODEL_DIR`, or give its --url"
-        ) from error
-    except openai.APIStatusError as error:
-        raise OchatError(f"{url} refused: {error.message}") from error
+        if message is None:
+            return _converse(client, model, opening, temperature)
+        answer(client, model, [*opening, {"role": "user", "content": message}], temperature)
+    except (openai.APIError, httpx2.HTTPError) as error:
+        raise OchatError(_what_failed(url, error)) from error
+    return 0
 
 
 def answer(
@@ -73,5 +70,18 @@ def _converse(
             messages = list(opening)
         elif text.strip():
             messages.append({"role": "user", "content": text})
-            reply = answer(client, model, messages, temperature)
-            messages.append({"role": "assistant", "content": reply})
+            try:
+                reply = answer(client, model, messages, temperature)
+            except (openai.APIError, httpx2.HTTPError) as error:
+                messages.pop()
+                print(f"\n[{_what_failed(str(client.base_url), error)}]")
+            else:
+                messages.append({"role": "assistant", "content": reply})
+
+
+def _what_failed(url: str, error: Exception) -> str:
+    if isinstance(error, openai.APIConnectionError):
+        return f"no server answers at {url}; start one with `ochat-ray serve MODEL_DIR`, or give its --url"
+    if isinstance(error, openai.APIStatusError):
+        return f"{url} refused: {error.message}"
+    return f"{url} broke off: {error}"

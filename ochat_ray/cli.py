@@ -8,6 +8,9 @@ private one that ends with the command.
 from __future__ import annotations
 
 import argparse
+import os
+import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,30 +20,56 @@ from ochat_ray.errors import ConfigError, OchatError
 
 DEFAULT_RECIPE = "openchat"
 DEFAULT_URL = "http://127.0.0.1:18888/v1"
+STAGES = ("base", "prepare", "train", "serve", "pipeline", "config")  # these take a recipe
+OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 well, 2 the user's mistake, 130 interrupted."""
-    parser = _parser()
-    args, rest = parser.parse_known_args(argv)
-    args.overrides = [word for word in rest if "=" in word and not word.startswith("-")]
-    if unknown := [word for word in rest if word not in args.overrides]:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    if args.overrides and not hasattr(args, "recipe"):
-        parser.error(f"`{args.command}` takes no overrides ({' '.join(args.overrides)})")
+    words = list(sys.argv[1:] if argv is None else argv)
+    # Overrides may stand anywhere: argparse would take the first of them for a positional argument.
+    stage = bool(words) and words[0] in STAGES
+    overrides = [word for word in words if stage and OVERRIDE.match(word)]
+    args = _parser().parse_args([word for word in words if word not in overrides])
+    args.overrides = overrides
     run: Callable[[argparse.Namespace], int | None] = args.run
+    _leave_on_hangup()
     try:
         return run(args) or 0
-    except OchatError as error:
-        print(f"ochat-ray {args.command}: {error}", file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
-        print(
-            f"\nochat-ray {args.command}: interrupted. Run the same command again to go on: "
-            "what was finished is kept.",
-            file=sys.stderr,
-        )
+        again = "Run the same command again to go on: what was finished is kept."
+        print(f"\nochat-ray {args.command}: interrupted. {again}", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `ochat-ray ... | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        cause = _to_tell(error)
+        if cause is None:
+            raise
+        print(f"ochat-ray {args.command}: {cause}", file=sys.stderr)
+        return OchatError.exit_code
+
+
+def _to_tell(error: BaseException | None) -> str | None:
+    """What a person can mend, in a line: our own errors and those of files, also from a Ray worker."""
+    while error is not None:
+        inner = getattr(error, "cause", None)  # Ray's wrappers also are of their cause's type
+        if isinstance(inner, BaseException):
+            error = inner
+        elif isinstance(error, OchatError):
+            return str(error)
+        elif isinstance(error, OSError) and error.filename is not None:
+            return f"{error.filename}: {error.strerror}; mend that and run the same command again"
+        else:
+            error = error.__cause__
+    return None
+
+
+def _leave_on_hangup() -> None:
+    """A closed terminal ends the command in order, with its cluster, unless it is to survive that (nohup)."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda number, _frame: sys.exit(128 + number))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -185,7 +214,7 @@ def _serve(args: argparse.Namespace) -> None:
     from ochat_ray.pipeline import serve
     from ochat_ray.runtime import cluster
 
-    with cluster(args.address) as private:
+    with cluster(args.address, min_cpus=recipe.serve.replicas * recipe.serve.engine.threads) as private:
         serve(args.model, recipe.serve, wait=private)
 
 

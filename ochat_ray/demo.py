@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
+import shlex
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import openai
-
+from ochat_ray.client import openai_client
 from ochat_ray.config import load_recipe
 from ochat_ray.inspect import funnel
+from ochat_ray.pipeline import wait_for_interrupt
 from ochat_ray.progress import duration
 from ochat_ray.runtime import cluster, require_free_port
 from ochat_ray.sample import Question, questions, write_pages
@@ -36,9 +37,9 @@ def demo(work: Path, *, port: int, keep: bool) -> int:
     began = time.monotonic()
     pages, base = work / "pages", work / "base"
 
-    with cluster(min_cpus=recipe.train.num_workers * recipe.train.threads):
+    with cluster(min_cpus=recipe.train.num_workers * recipe.train.threads, private=True):
         _step(1, "saved pages", pages)
-        _write_pages(pages)
+        print(f"{write_pages(pages / 'ShareGPT')} pages")
 
         _step(2, "base model and tokenizer", base)
         if base.exists():
@@ -63,21 +64,10 @@ def demo(work: Path, *, port: int, keep: bool) -> int:
             print(f"\n{right} of {ASKED} answers as taught, in {duration(time.monotonic() - began)}")
             _what_next(work, result.model, url, keep)
             if keep:
-                _wait()
+                wait_for_interrupt()
         finally:
             shutdown()
     return 0 if right >= NEEDED else 1
-
-
-def _write_pages(folder: Path) -> None:
-    """Pages appear whole or not at all, and stay as they are: `prepare` knows them by their times."""
-    if folder.exists():
-        print("made before")
-        return
-    aside = folder.with_name(f".{folder.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    print(f"{write_pages(aside / 'ShareGPT')} pages")
-    aside.rename(folder)
 
 
 def _step(number: int, what: str, where: object) -> None:
@@ -86,7 +76,7 @@ def _step(number: int, what: str, where: object) -> None:
 
 def _ask(url: str, asked: list[Question]) -> int:
     """Stream every answer from the endpoint; returns how many are the taught ones."""
-    client = openai.OpenAI(base_url=url, api_key="none")
+    client = openai_client(url)
     model = client.models.list().data[0].id
     right = 0
     for question in asked:
@@ -111,24 +101,17 @@ def _ask(url: str, asked: list[Question]) -> int:
 
 
 def _what_next(work: Path, model: Path, url: str, keep: bool) -> None:
-    serve = f"ochat-ray serve {model}"
+    port = urlsplit(url).port
+    data, folder = shlex.quote(str(work / "data")), shlex.quote(str(model))
+    first = f"The model is served at {url}" if keep else f"  ochat-ray serve {folder} serve.port={port}"
     print(
         f"""
-{"The model is served at " + url if keep else "Serve it again with  " + serve}
+To go on (`source .venv/bin/activate` puts ochat-ray on your PATH):
+{first}
   ochat-ray chat --url {url}
-  ochat-ray inspect {work / "data"} --tokens
-  ochat-ray inspect {work / "data"} --rejected
-  ochat-ray inspect {model}
-(`source .venv/bin/activate` puts ochat-ray on your PATH; deleting {work} makes the demo start over)""",
+  ochat-ray inspect {data} --tokens
+  ochat-ray inspect {data} --rejected
+  ochat-ray inspect {folder}
+Deleting {work} makes the demo start over.""",
         flush=True,
     )
-
-
-def _wait() -> None:
-    import threading
-
-    print("Ctrl-C stops the server", flush=True)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print("stopping")

@@ -92,15 +92,17 @@ def load_exported(folder: str | Path) -> Exported:
         ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); export the model again") from error
-    if facts.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {facts.get('format')!r}, expected {FORMAT}; export it again")
+    found_format = facts.get("format") if isinstance(facts, dict) else None
+    if found_format != FORMAT:
+        raise CheckpointError(f"{path}: format {found_format!r}, expected {FORMAT}; export it again")
     tokenizer = ChatTokenizer.load(folder)
-    template = ChatTemplate(parse(ModelType, facts["model_type"], str(path)), tokenizer)
+    template = ChatTemplate(parse(ModelType, facts.get("model_type") or {}, str(path)), tokenizer)
     checks = [
-        ("template_hash", facts["template_hash"], template.hash, "the model type in ochat.json was changed"),
-        ("tokenizer_hash", facts["tokenizer_hash"], tokenizer.hash, "tokenizer.json was changed"),
+        ("template_hash", template.hash, "the model type in ochat.json was changed"),
+        ("tokenizer_hash", tokenizer.hash, "tokenizer.json was changed"),
     ]
-    for name, recorded, found, cause in checks:
+    for name, found, cause in checks:
+        recorded = str(facts.get(name))
         if recorded != found:
             raise CheckpointError(
                 f"{folder}: {name} is {found[:12]}, but the model was trained with {recorded[:12]} ({cause}, "

@@ -25,6 +25,8 @@ def inspect(path: Path, *, number: int, rejected: str | None, tokens: bool) -> I
         yield from _page(path)
     elif (path / EXPORTED).exists():
         yield from _model(path)
+    elif (path / "model" / EXPORTED).exists():
+        yield from _model(path / "model")
     elif not path.exists():
         raise DataError(f"{path}: no such file or folder")
     else:

@@ -19,7 +19,18 @@ from ochat_ray.errors import DataError
 
 NAME = "manifest.json"
 # What decides results; the rest of the environment is in the constraints file.
-PACKAGES = ("ochat-ray", "ray", "torch", "transformers", "tokenizers", "pyarrow", "lxml", "deepspeed")
+PACKAGES = (
+    "ochat-ray",
+    "ray",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "pyarrow",
+    "lxml",
+    "markdownify",
+    "orjson",
+    "deepspeed",
+)
 
 
 @contextmanager
@@ -83,13 +94,14 @@ def read_manifest(folder: Path, *, remedy: str) -> dict[str, Any]:
     path = folder / NAME
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        files = manifest["files"].items()
     except FileNotFoundError:
         raise DataError(
             f"{folder}: no {NAME}, so it was never finished; run {remedy} again (finished parts are kept)"
         ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run {remedy} again") from error
-    for name, facts in manifest["files"].items():
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not a manifest ({error!r}); delete it and run {remedy} again") from error
+    for name, facts in files:
         file = folder / name
         size = file.stat().st_size if file.exists() else None
         if size != facts["bytes"]:

@@ -29,10 +29,16 @@ def serve(model: Path, config: ServeConfig, *, wait: bool) -> None:
     print(f"serving {model} at {url}; talk to it with `ochat-ray chat --url {url}`", flush=True)
     if not wait:
         return
+    try:
+        wait_for_interrupt()
+    finally:
+        shutdown()
+
+
+def wait_for_interrupt() -> None:
+    """Return on Ctrl-C."""
     print("Ctrl-C stops it", flush=True)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
-        print("stopping")
-    finally:
-        shutdown()
+        print("stopping", flush=True)

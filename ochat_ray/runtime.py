@@ -2,73 +2,121 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import secrets
 import shutil
 import socket
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from ochat_ray.errors import ConfigError
 
-# Read by Ray when it is imported or started, so set before either; the user's own settings win.
-PRIVATE_ENVIRONMENT = {
-    "RAY_AUTH_MODE": "disabled",  # else Ray may leave a token in HOME that later clusters then demand
+# Read by Ray when it is imported or started; the user's own settings win.
+QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    # Never shown: what Ray Train says every second where there is no dashboard, and of its own actors.
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "Failed to query Ray Train Controller actor state|ray/issues/53727",
 }
+FOLDERS = Path("/tmp")  # not TMPDIR: sockets lie below, and their paths must stay short
 
 
 @contextmanager
-def cluster(address: str | None = None, *, min_cpus: int = 1) -> Iterator[bool]:
+def cluster(address: str | None = None, *, min_cpus: int = 1, private: bool = False) -> Iterator[bool]:
     """A connection to Ray for the length of the block; yields whether the cluster ends with the block.
 
     With `address` (or RAY_ADDRESS, which `ray job submit` sets) joins that cluster and leaves it running.
-    With neither, starts a private one on free ports and a temporary folder of its own, with at least
-    `min_cpus` logical CPUs, and ends it with the block. A connection that is already there is used as it is.
+    With neither, or with `private`, starts one on free ports, with a temporary folder and a token of its
+    own and at least `min_cpus` logical CPUs, and ends it with the block. A connection that is already
+    there is used as it is. Raises ConfigError where no cluster answers.
     """
-    for name, value in PRIVATE_ENVIRONMENT.items():
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    address = None if private else address or os.environ.get("RAY_ADDRESS")
+    if not address:
+        _authenticate()
     import ray
 
     if ray.is_initialized():
         yield False
-        return
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address:
-        try:
-            _knock(address)
-            ray.init(address, namespace="ochat")
-        except (ConnectionError, OSError) as error:
-            raise ConfigError(
-                f"no Ray cluster answers at {address!r} ({str(error).splitlines()[0]}); start one with "
-                "`ray start --head`, or leave out --address and RAY_ADDRESS for a private one"
-            ) from error
-        try:
+    elif address:
+        with _joined(address):
             yield False
-        finally:
-            ray.shutdown()
-        return
-    # Sockets live in this folder and their paths must stay short, whatever TMPDIR is.
-    folder = tempfile.mkdtemp(prefix="ochat-", dir="/tmp" if sys.platform != "win32" else None)
-    cpus = max(min_cpus, os.cpu_count() or 1)
+    else:
+        with _private(max(min_cpus, os.cpu_count() or 1)):
+            yield True
+
+
+def _authenticate() -> None:
+    """A token that only this process and its cluster know: Ray's ports are open to the whole network.
+
+    Ray demands one of clusters that it starts by `ray.init`, and would otherwise leave it in HOME, where
+    every later cluster takes it up.
+    """
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # What it says about it is meant for those who did not choose it.
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    import ray
+
+    try:
+        _knock(address)
+        ray.init(address, namespace="ochat")
+    except OSError as error:
+        raise ConfigError(
+            f"no Ray cluster answers at {address!r} ({str(error).splitlines()[0]}); start one with "
+            "`ray start --head`, or leave out --address and RAY_ADDRESS for a private one"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _private(cpus: int) -> Iterator[None]:
+    import ray
+
+    _sweep()
+    folder = tempfile.mkdtemp(prefix=f"ochat-{os.getpid()}-", dir=FOLDERS)
     try:
         ray.init(
             "local",
             num_cpus=cpus,
             include_dashboard=False,
+            logging_level=logging.WARNING,
             log_to_driver=False,  # stages show their own progress, and errors come as exceptions
             namespace="ochat",
             _temp_dir=folder,
         )
-        yield True
+        yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove what processes that were killed have left."""
+    for folder in FOLDERS.glob("ochat-*-*"):
+        pid = folder.name.split("-")[1]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _knock(address: str) -> None:

@@ -50,17 +50,18 @@ class ChatTokenizer:
         folder = Path(folder)
         path = folder / "tokenizer.json"
         try:
-            spec = json.loads(path.read_text(encoding="utf-8"))
+            return cls(json.loads(path.read_text(encoding="utf-8")), _bos_token(folder))
         except FileNotFoundError:
             raise CheckpointError(
                 f"{folder}: no tokenizer.json; give a Hugging Face model folder, "
                 "or make one with `ochat-ray base DIR`"
             ) from None
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: cannot be read as a tokenizer ({error})") from error
-        config = folder / "tokenizer_config.json"
-        bos = json.loads(config.read_text(encoding="utf-8")).get("bos_token") if config.exists() else None
-        return cls(spec, bos["content"] if isinstance(bos, dict) else bos)
+        except CheckpointError:
+            raise
+        except Exception as error:  # tokenizers raises bare ones for what it cannot build
+            raise CheckpointError(
+                f"{path}: cannot be read as a tokenizer ({error}); give a complete Hugging Face model folder"
+            ) from error
 
     @cached_property
     def hash(self) -> str:
@@ -116,6 +117,18 @@ class ChatTokenizer:
         path.write_text(json.dumps(self.spec, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
+def _bos_token(folder: Path) -> str | None:
+    path = folder / "tokenizer_config.json"
+    if not path.exists():
+        return None
+    try:
+        bos = json.loads(path.read_text(encoding="utf-8")).get("bos_token")
+        token: str | None = bos["content"] if isinstance(bos, dict) else bos
+    except (OSError, ValueError, AttributeError, LookupError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); mend it, or delete it") from error
+    return token
+
+
 def mark_segments(spec: dict[str, Any]) -> dict[str, Any]:
     """A `tokenizer.json` that heeds SEGMENT and ESCAPE. Encodes text without them as before.
 
@@ -135,10 +148,13 @@ def mark_segments(spec: dict[str, Any]) -> dict[str, Any]:
     if split in pre:
         return spec
     norm = _steps(spec.get("normalizer"), "normalizers")
-    if len(pre) == 1 and pre[0]["type"] == "Metaspace" and not pre[0].get("split", True):
-        # The same as two normalizers, but Metaspace drops the dummy space before a text that starts with
-        # a space of its own, which sentencepiece does not.
+    if len(pre) == 1 and pre[0]["type"] == "Metaspace":
+        # The same as two normalizers and a split, but Metaspace puts the dummy space only at the start of
+        # the whole text, and not before a space of the text's own, where sentencepiece does.
         mark = pre.pop()
+        if mark.get("split", True):
+            pattern = {"String": mark["replacement"]}
+            pre.append({"type": "Split", "pattern": pattern, "behavior": "MergedWithNext", "invert": False})
         prepend = [{"type": "Prepend", "prepend": mark["replacement"]}] if _prepends(mark) else []
         replace = {"type": "Replace", "pattern": {"String": " "}, "content": mark["replacement"]}
         norm = [*norm, *prepend, replace]

@@ -95,7 +95,7 @@ def sentencepiece_like(tokens: list[str], bos: str | None = None) -> ChatTokeniz
     return ChatTokenizer(add_specials(spec, tokens), bos)
 
 
-def metaspace(tokens: list[str], bos: str | None = None) -> ChatTokenizer:
+def metaspace(tokens: list[str], bos: str | None = None, *, split: bool = False) -> ChatTokenizer:
     """LLaMA's later shape: a pre-tokenizer puts the dummy space, at the start of the whole text only."""
     spec = sentencepiece_like([]).spec
     spec["normalizer"] = None
@@ -103,9 +103,14 @@ def metaspace(tokens: list[str], bos: str | None = None) -> ChatTokenizer:
         "type": "Metaspace",
         "replacement": "\u2581",
         "prepend_scheme": "first",
-        "split": False,
+        "split": split,
     }
     return ChatTokenizer(add_specials(spec, tokens), bos)
+
+
+def metaspace_split(tokens: list[str], bos: str | None = None) -> ChatTokenizer:
+    """The same, but cut into words."""
+    return metaspace(tokens, bos, split=True)
 
 
 def specials_of(model_type: ModelType) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ def _apply(data: dict[str, Any], override: str) -> None:
         raise ConfigError(f"override `{override}`: the value is not valid YAML: {error}") from error
     for group in groups:
         data = data[group]
+    if isinstance(data[leaf], dict):
+        raise ConfigError(f"override `{override}`: {key} is a group; override its keys, e.g. {key}.KEY=VALUE")
     data[leaf] = value
 
 
@@ -113,6 +116,6 @@ def _describe(group: StrictModel, indent: str) -> list[str]:
             lines += [f"{indent}{name}:\n", *_describe(value, indent + "  ")]
         else:
             plain = list(value) if isinstance(value, tuple) else value
-            text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10**6)
-            lines.append(f"{indent}{name}: {text.splitlines()[0]}\n")
+            # JSON is YAML, and always one line.
+            lines.append(f"{indent}{name}: {json.dumps(plain, ensure_ascii=False)}\n")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from pathlib import PurePath
 
@@ -50,9 +51,10 @@ def repair(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
 
 
 def last_line() -> str:
-    """The exception being handled and where it arose, on one line."""
-    trace = traceback.format_exc().strip().splitlines()
-    return trace[-1]
+    """The exception being handled and the line of code that raised it, on one line."""
+    kind, error, trace = sys.exc_info()
+    frame = traceback.extract_tb(trace)[-1]
+    return " ".join(f"{kind.__name__ if kind else ''}: {error} ({frame.name}, line {frame.lineno})".split())
 
 
 def _conversation(saved: SavedPage, name: str, source: str) -> Conversation:

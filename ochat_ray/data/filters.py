@@ -15,6 +15,10 @@ FENCED = re.compile(
 )
 
 
+# Scripts that put no spaces between words: Thai to Lao, Burmese, Khmer, Japanese and Chinese.
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+
+
 class Reason(NamedTuple):
     """A short stable code to count by, and a sentence for a person."""
 
@@ -81,6 +85,15 @@ def model_not_wanted(model: str | None, wanted: tuple[str, ...]) -> Reason | Non
 
 @lru_cache(maxsize=8)
 def _any_word(words: tuple[str, ...]) -> re.Pattern[str]:
-    # Only ASCII letters next to an ASCII word make it part of a longer one: scripts without spaces do not.
-    letter = r"[A-Za-z0-9_]" if all(word.isascii() for word in words) else r"\w"
-    return re.compile(rf"(?<!{letter})(?:{'|'.join(map(re.escape, words))})(?!{letter})", re.IGNORECASE)
+    return re.compile("|".join(map(_whole, words)), re.IGNORECASE)
+
+
+def _whole(word: str) -> str:
+    """A pattern of the word where no letter of its own kind goes on before or after it."""
+    return f"(?<!{_letter(word[0])}){re.escape(word)}(?!{_letter(word[-1])})"
+
+
+def _letter(edge: str) -> str:
+    if edge.isascii():
+        return "[A-Za-z0-9_]"  # so that Chinese right beside an English word does not hide it
+    return r"[^\s\S]" if UNSPACED.match(edge) else r"\w"

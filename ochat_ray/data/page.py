@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ import orjson
 
 from ochat_ray.conversation import Role
 
-SCRIPT = b'id="__NEXT_DATA__"'
+# With its tag: text of the page may speak of the id, but cannot hold an unescaped `<`.
+SCRIPT = re.compile(rb'<script[^<>]*\sid="__NEXT_DATA__"[^<>]*>')
 ROLES: dict[str, Role] = {
     "human": "user",
     "user": "user",
@@ -62,7 +64,8 @@ def read_page(page: bytes) -> SavedPage:
 
 def _script(page: bytes) -> bytes:
     # Inside the script `<` is always written as \u003c, so the first closing tag is the script's own.
-    start = page.find(b">", page.find(SCRIPT)) + 1 if SCRIPT in page else 0
+    tag = SCRIPT.search(page)
+    start = tag.end() if tag else 0
     end = page.find(b"</script", start) if start else -1
     if end >= 0:
         return page[start:end]

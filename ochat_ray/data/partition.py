@@ -92,7 +92,7 @@ def _reasons(rows: pa.Table, models: tuple[str, ...]) -> list[Reason | None]:
     for row, best in enumerate(best_copies(rows, models)):
         reason = model_not_wanted(labels[best], models)
         if reason is None and best != row:
-            reason = Reason("duplicate", f"the same text as {ids[best]}, which is kept")
+            reason = Reason("duplicate", f"the same text as {ids[best]}")
         elif reason is not None:
             reason = model_not_wanted(labels[row], models)
         reasons.append(reason)

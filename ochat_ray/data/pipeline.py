@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from ochat_ray.data.stages import (
 )
 from ochat_ray.data.workspace import (
     WORK,
+    filling,
     finished_partitions,
     open_output,
     output_files,
@@ -75,14 +77,22 @@ def prepare(source: Path, output: Path, recipe: Recipe, base: Path) -> dict[str,
     if finished is not None:
         say(f"{output}: already prepared from these pages with these settings; nothing to do")
         return finished
-    job = Job(
-        folder, output, output / WORK, base, model_type, template.tokenizer.hash, recipe.data, max_tokens
-    )
-    with _quiet_ray_data():
-        parts = _clean(pages, job)
-        counts = _finish(parts, len(pages), job)
-    manifest = write_manifest(output, output_files(output), {**facts, "counts": counts})
-    shutil.rmtree(job.work)
+    with filling(output, facts) as plan, _quiet_ray_data():
+        job = Job(
+            folder,
+            output,
+            output / WORK,
+            plan,
+            base,
+            model_type,
+            template.tokenizer.hash,
+            recipe.data,
+            max_tokens,
+        )
+        counts = _finish(_clean(pages, job), len(pages), job)
+        assert counts["pages"] == len(pages), counts
+        manifest = write_manifest(output, output_files(output), {**facts, "counts": counts})
+        shutil.rmtree(job.work)
     return manifest
 
 
@@ -94,7 +104,7 @@ def _clean(pages: list[PageFile], job: Job) -> list[str]:
     with Progress("clean", total=len(pages), unit="pages", start=done) as progress:
         if missing:
             rows = [
-                pa.table({"part": [name], "pages": [[p.path for p in chunk]]})
+                pa.table({"part": [name], "pages": [[os.fsencode(p.path) for p in chunk]]})
                 for name, chunk in missing.items()
             ]
             _drain(_map(ray.data.from_arrow(rows), clean_chunk, job=job), progress)
@@ -104,7 +114,7 @@ def _clean(pages: list[PageFile], job: Job) -> list[str]:
 def _finish(parts: list[str], pages: int, job: Job) -> dict[str, Any]:
     """Finish all partitions that are not finished yet. Returns the counts of the whole."""
     partitions = job.config.partitions
-    finished = finished_partitions(job.work, partitions)
+    finished = finished_partitions(job.work, job.plan, partitions)
     done = sum(_counts(job, number)["pages"] for number in finished)
     with Progress("deduplicate and tokenise", total=pages, unit="pages", start=done) as progress:
         if done < pages:
@@ -113,13 +123,13 @@ def _finish(parts: list[str], pages: int, job: Job) -> dict[str, Any]:
             # All rows of a partition come into one block, which may hold several partitions.
             blocks = rows.repartition(partitions, keys=["partition"], sort=True)
             _drain(_map(blocks, finish_block, job=job), progress)
-    for number in set(range(partitions)) - finished_partitions(job.work, partitions):
+    for number in set(range(partitions)) - finished_partitions(job.work, job.plan, partitions):
         finish_partition(PART.empty_table(), number, job)  # no page fell into it
     return add_counts([_counts(job, number) for number in range(partitions)])
 
 
 def _counts(job: Job, number: int) -> dict[str, Any]:
-    counts: dict[str, Any] = json.loads(counts_file(job.work, number).read_text(encoding="utf-8"))
+    counts: dict[str, Any] = json.loads(counts_file(job.work, job.plan, number).read_text(encoding="utf-8"))
     return counts
 
 

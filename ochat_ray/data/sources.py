@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,12 +27,16 @@ def pages_folder(source: Path) -> Path:
 
     Raises DataError for a path that is no readable folder.
     """
-    if not source.exists():
-        raise DataError(f"{source}: no such folder; give the folder of the saved .html pages")
-    if not source.is_dir():
+    try:
+        kind = source.stat().st_mode
+        names = [entry.name for entry in os.scandir(source)] if stat.S_ISDIR(kind) else []
+    except FileNotFoundError:
+        raise DataError(f"{source}: no such folder; give the folder of the saved .html pages") from None
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    if not stat.S_ISDIR(kind):
         raise DataError(f"{source}: is a file; give the folder of the saved .html pages")
-    folder = source / FOLDER
-    return folder if folder.is_dir() else source
+    return source / FOLDER if FOLDER in names else source
 
 
 def find_pages(folder: Path, leave_out: Path) -> list[PageFile]:
@@ -39,8 +44,8 @@ def find_pages(folder: Path, leave_out: Path) -> list[PageFile]:
 
     Raises DataError where a folder cannot be read or there are no pages.
     """
-    skipped = leave_out.resolve()
-    pages = sorted(page for page in _walk(folder, folder, skipped))
+    seen = {(facts.st_dev, facts.st_ino) for facts in (p.stat() for p in (folder, leave_out) if p.exists())}
+    pages = sorted(_walk(folder, folder, seen))
     if not pages:
         raise DataError(f"{folder}: no saved pages (*.html) in it; give the folder that holds them")
     return pages
@@ -51,18 +56,25 @@ def chunks(pages: Sequence[PageFile], size: int) -> list[list[PageFile]]:
     return [list(pages[start : start + size]) for start in range(0, len(pages), size)]
 
 
-def _walk(folder: Path, root: Path, skipped: Path) -> Iterator[PageFile]:
+def _walk(folder: Path, root: Path, seen: set[tuple[int, int]]) -> Iterator[PageFile]:
+    """Pages below `folder`; folders in `seen` (device and inode) are not entered, again or at all."""
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror}); change its permissions") from error
+        raise _unreadable(folder, error) from error
     for entry in entries:
         path = folder / entry.name
-        if entry.is_dir(follow_symlinks=False):
-            if path.resolve() != skipped:
-                yield from _walk(path, root, skipped)
+        if path.is_dir():
+            facts = path.stat()
+            if (facts.st_dev, facts.st_ino) not in seen:
+                seen.add((facts.st_dev, facts.st_ino))
+                yield from _walk(path, root, seen)
         elif entry.name.lower().endswith(SUFFIXES):
             yield _page(path, root)
+
+
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    return DataError(f"{folder}: cannot be read ({error.strerror}); change its permissions")
 
 
 def _page(path: Path, root: Path) -> PageFile:

@@ -6,6 +6,7 @@ crash or at the same time, changes nothing.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +37,7 @@ class Job:
     pages: Path
     output: Path
     work: Path
+    plan: str
     base: Path
     model_type: ModelType
     tokenizer_hash: str
@@ -79,12 +81,12 @@ def finish_partition(rows: pa.Table, number: int, job: Job) -> None:
     )
     for folder, table in finished.tables.items():
         write_table(table, job.output / folder / f"part-{number:05}-of-{job.config.partitions:05}.parquet")
-    write_json(counts_file(job.work, number), finished.counts)
+    write_json(counts_file(job.work, job.plan, number), finished.counts)
 
 
-def counts_file(work: Path, number: int) -> Path:
-    """Where the counts of a finished partition lie."""
-    return work / f"finished-{number:05}.json"
+def counts_file(work: Path, plan: str, number: int) -> Path:
+    """Where the counts of a finished partition lie: workers of a killed run of another plan cannot meddle."""
+    return work / f"finished-{plan[:16]}-{number:05}.json"
 
 
 @lru_cache(maxsize=2)
@@ -104,9 +106,11 @@ def write_table(table: pa.Table, path: Path) -> None:
         pq.write_table(table, aside, compression="zstd")
 
 
-def _clean_file(job: Job, path: str) -> Conversation | Rejected:
+def _clean_file(job: Job, path: bytes) -> Conversation | Rejected:
+    # Names of files are bytes: those that are no UTF-8 are shown with the bytes escaped.
+    name = path.decode(errors="backslashreplace")
     try:
-        page = (job.pages / path).read_bytes()
+        page = (job.pages / os.fsdecode(path)).read_bytes()
     except OSError as error:
-        return Rejected(Path(path).stem, path, "not_text", f"cannot be read: {error.strerror}")
-    return clean_page(page, path, job.config)
+        return Rejected(Path(name).stem, name, "not_text", f"cannot be read: {error.strerror}")
+    return clean_page(page, name, job.config)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,9 @@ DECIDING = {
 
 
 def open_output(output: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest if `output` is finished and made of the same facts; else None, ready to be filled.
+    """The manifest if `output` is finished and made of the same facts; else None.
 
-    What an earlier, unfinished run with the same facts has done is kept. Raises DataError for a folder
-    that is finished with other facts, or holds anything else.
+    Raises DataError for a folder that is finished with other facts, or holds anything else.
     """
     work = output / WORK
     if output.exists() and not output.is_dir():
@@ -45,18 +46,40 @@ def open_output(output: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
             return manifest
     elif output.is_dir() and any(entry != work for entry in output.iterdir()) and not (work / PLAN).exists():
         raise DataError(f"{output}: is not empty and not a prepared folder; choose another one, or empty it")
-    plan = {"plan": digest([facts, code_version()])}
-    if _read(work / PLAN) != plan:
-        if (work / PLAN).exists():
-            say(f"{output}: an unfinished run with other settings is replaced")
-        _clear(output)
-        write_json(work / PLAN, plan)
     return None
 
 
-def finished_partitions(work: Path, partitions: int) -> frozenset[int]:
+@contextmanager
+def filling(output: Path, facts: dict[str, Any]) -> Iterator[str]:
+    """The output ready to be filled, for this run alone; yields the name of the plan that the facts make.
+
+    What an earlier, unfinished run with the same plan has done is kept. Raises DataError if another run
+    is filling it, or it cannot be written to.
+    """
+    work, plan = output / WORK, digest([facts, code_version()])
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = (work / "lock").open("w")
+    except OSError as error:
+        raise DataError(
+            f"{output}: cannot be written to ({error.strerror}); choose another folder"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"{output}: another run is preparing into it; wait for it, or end it") from None
+        if _read(work / PLAN) != {"plan": plan}:
+            if (work / PLAN).exists():
+                say(f"{output}: an unfinished run with other settings is replaced")
+            _clear(output)
+            write_json(work / PLAN, {"plan": plan})
+        yield plan
+
+
+def finished_partitions(work: Path, plan: str, partitions: int) -> frozenset[int]:
     """Numbers of the partitions whose files are written."""
-    return frozenset(number for number in range(partitions) if counts_file(work, number).exists())
+    return frozenset(number for number in range(partitions) if counts_file(work, plan, number).exists())
 
 
 def part_name(pages: Sequence[PageFile], config: DataConfig) -> str:
@@ -77,7 +100,7 @@ def output_files(output: Path) -> list[Path]:
 def code_version() -> str:
     """Changes with the code of this package and the libraries that decide its results."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
-    used = {name: versions().get(name) for name in ("lxml", "pyarrow", "tokenizers")}
+    used = {name: versions().get(name) for name in ("lxml", "markdownify", "orjson", "pyarrow", "tokenizers")}
     return digest([[path.name, path.read_text(encoding="utf-8")] for path in sources] + [used])
 
 

@@ -26,10 +26,15 @@ class Question:
 
 
 def write_pages(folder: Path) -> int:
-    """Write every page as `folder/ID.html`; returns how many. The bytes are the same on every machine."""
+    """Write every page as `folder/ID.html`; returns how many. The bytes are the same on every machine.
+
+    Pages that are there already are left alone, with their times, by which `prepare` knows them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for page in pages():
-        (folder / f"{page.id}.html").write_bytes(page.data)
+        path = folder / f"{page.id}.html"
+        if not path.exists() or path.read_bytes() != page.data:
+            path.write_bytes(page.data)
     return len(pages())
 
 

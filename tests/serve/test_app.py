@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import openai
 import pytest
 import ray
@@ -54,8 +54,8 @@ def base_url(model_dir: Path) -> Iterator[str]:
     app.shutdown()
 
 
-def health(base_url: str) -> httpx.Response:
-    return httpx.get(base_url.removesuffix("/v1") + "/health", timeout=30)
+def health(base_url: str) -> httpx2.Response:
+    return httpx2.get(base_url.removesuffix("/v1") + "/health", timeout=30)
 
 
 def question(index: int) -> dict[str, Any]:
@@ -109,19 +109,19 @@ def test_errors_have_a_status_before_the_first_byte(base_url: str, stream: bool)
     long = [{"role": "user", "content": "a b c " * 2000}]
     with pytest.raises(openai.BadRequestError, match="2048"):
         client.chat.completions.create(**{**question(0), "messages": long}, stream=stream)
-    invalid = httpx.post(f"{base_url}/chat/completions", content=b"{nope")
+    invalid = httpx2.post(f"{base_url}/chat/completions", content=b"{nope")
     assert invalid.status_code == 400 and invalid.json()["error"]["code"] == "invalid_json"
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_frees_its_room(base_url: str, exported: Exported, stream: bool) -> None:
     body = {**endless(exported), "stream": stream}
-    with httpx.Client(timeout=30) as client:
+    with httpx2.Client(timeout=30) as client:
         if stream:
             with client.stream("POST", f"{base_url}/chat/completions", json=body) as response:
                 next(response.iter_bytes())
         else:
-            with pytest.raises(httpx.ReadTimeout):
+            with pytest.raises(httpx2.ReadTimeout):
                 client.post(f"{base_url}/chat/completions", json=body, timeout=0.3)
 
     def idle() -> bool:
@@ -132,8 +132,8 @@ def test_a_client_that_leaves_frees_its_room(base_url: str, exported: Exported, 
 
 
 def test_a_burst_beyond_the_queue_is_told_to_come_back(base_url: str) -> None:
-    async def burst() -> list[httpx.Response]:
-        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+    async def burst() -> list[httpx2.Response]:
+        async with httpx2.AsyncClient(timeout=PATIENCE_S) as client:
             url = f"{base_url}/chat/completions"
             body = {**question(0), "max_tokens": 100}
             return await asyncio.gather(*(client.post(url, json=body) for _ in range(80)))

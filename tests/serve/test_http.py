@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
-import httpx
+import httpx2
 import openai
 import pytest
 from conftest import listening  # type: ignore[import-not-found]
@@ -65,7 +65,7 @@ def test_usage_counts_the_rendered_prompt_and_the_generated_tokens(
 def test_a_stream_has_openai_s_order_of_chunks(local_url: str) -> None:
     body = {"model": "openchat", "messages": HI, "max_tokens": 5, "temperature": 0, "stream": True}
     body["stream_options"] = {"include_usage": True}
-    response = httpx.post(f"{local_url}/v1/chat/completions", json=body)
+    response = httpx2.post(f"{local_url}/v1/chat/completions", json=body)
     assert response.headers["content-type"].startswith("text/event-stream")
     lines = [line for line in response.text.split("\n\n") if line]
     assert all(line.startswith("data: ") for line in lines)
@@ -170,9 +170,9 @@ def test_errors_before_the_first_token_have_a_status(client: openai.OpenAI, stre
 def test_raw_faults_have_openai_s_shape(local_url: str) -> None:
     url = f"{local_url}/v1/chat/completions"
     answers = {
-        400: httpx.post(url, content=b"{nope", headers={"Content-Type": "application/json"}),
-        404: httpx.get(f"{local_url}/v1/completions"),
-        405: httpx.get(url),
+        400: httpx2.post(url, content=b"{nope", headers={"Content-Type": "application/json"}),
+        404: httpx2.get(f"{local_url}/v1/completions"),
+        405: httpx2.get(url),
     }
     for status, response in answers.items():
         assert response.status_code == status
@@ -192,10 +192,10 @@ def test_models_are_listed_and_looked_up(client: openai.OpenAI) -> None:
 def test_a_stream_left_midway_frees_its_room(client: openai.OpenAI, local_url: str) -> None:
     stream = ask(client, stream=True, max_tokens=2000)
     next(iter(stream))
-    assert httpx.get(f"{local_url}/health").json()["running"] == 1
+    assert httpx2.get(f"{local_url}/health").json()["running"] == 1
     stream.close()
     deadline = time.monotonic() + 30
-    while (health := httpx.get(f"{local_url}/health").json())["running"]:
+    while (health := httpx2.get(f"{local_url}/health").json())["running"]:
         assert time.monotonic() < deadline, "generation went on after the client left"
         time.sleep(0.02)
     assert health["free_tokens"] == health["cache_tokens"]
@@ -263,12 +263,12 @@ def test_failures_of_the_engine_have_their_status(
 ) -> None:
     with listening(over(exported, Broken(0, error))) as url:
         body = {"model": "openchat", "messages": HI, "stream": stream}
-        response = httpx.post(f"{url}/v1/chat/completions", json=body)
+        response = httpx2.post(f"{url}/v1/chat/completions", json=body)
         assert response.status_code == status
         assert response.json()["error"]["message"]
         assert "secret" not in response.text
         assert ("retry-after" in response.headers) == (status in (429, 503))
-        assert httpx.get(f"{url}/health").status_code >= 429
+        assert httpx2.get(f"{url}/health").status_code >= 429
 
 
 def test_an_error_after_the_first_byte_is_an_event_and_the_end(exported: Exported) -> None:
@@ -277,7 +277,7 @@ def test_an_error_after_the_first_byte_is_an_event_and_the_end(exported: Exporte
         with pytest.raises(openai.APIError, match="gone"):
             list(ask(client, stream=True))
         body = {"model": "openchat", "messages": HI, "stream": True}
-        text = httpx.post(f"{url}/v1/chat/completions", json=body).text
+        text = httpx2.post(f"{url}/v1/chat/completions", json=body).text
         assert "event: error\n" in text and "[DONE]" not in text
 
 
@@ -288,5 +288,5 @@ def test_an_engine_that_falls_silent_is_timed_out(exported: Exported) -> None:
             yield Chunk([], None)
 
     with listening(over(exported, Silent(0, KeyError()), timeout_s=0.2)) as url:
-        response = httpx.post(f"{url}/v1/chat/completions", json={"model": "openchat", "messages": HI})
+        response = httpx2.post(f"{url}/v1/chat/completions", json={"model": "openchat", "messages": HI})
         assert response.status_code == 504

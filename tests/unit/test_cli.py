@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ochat_ray.cli import main
+from ochat_ray.cli import _to_tell, main
+from ochat_ray.errors import DataError
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -38,9 +39,38 @@ def test_errors_are_one_line_and_exit_2(capsys: pytest.CaptureFixture[str], tmp_
     assert "no server answers at http://127.0.0.1:1/v1" in capsys.readouterr().err
 
 
-def test_overrides_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+def test_overrides_may_stand_anywhere(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["config", "train.epochs=7", "--recipe", "tiny-cpu"]) == 0
     assert "  epochs: 7\n" in capsys.readouterr().out
+    assert main(["serve", "serve.port=19000", str(tmp_path)]) == 2
+    assert f"{tmp_path}: no ochat.json" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_written_are_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["sample", str(tmp_path / "file")]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert str(tmp_path / "file") in err
+
+
+def test_errors_of_workers_are_told_by_their_cause() -> None:
+    class Wrapped(RuntimeError):
+        cause = DataError("x.html: bad; mend it")
+
+    outer = RuntimeError("many lines")
+    outer.__cause__ = Wrapped("more lines")
+    assert _to_tell(outer) == "x.html: bad; mend it"
+    assert _to_tell(RuntimeError("ours")) is None
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m ochat_ray config --list | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("words", [["config", "--nope"], ["demo", "train.epochs=1"], ["nope"], []])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ochat_ray import runtime
 from ochat_ray.errors import ConfigError
 from ochat_ray.runtime import require_free_port
 
@@ -57,3 +59,34 @@ def test_busy_ports_are_named_with_the_option() -> None:
         with pytest.raises(ConfigError, match=rf"port {port} on 127.0.0.1 is busy.*--port N"):
             require_free_port("127.0.0.1", port, option="--port N")
     require_free_port("127.0.0.1", port, option="--port N")
+
+
+def test_a_private_cluster_admits_nobody_else() -> None:
+    intruder = (
+        "import os, ray, sys\n"
+        "os.environ.update(RAY_AUTH_MODE='disabled')\n"
+        "os.environ.pop('RAY_AUTH_TOKEN', None)\n"
+        "try: ray.init(sys.argv[1], log_to_driver=False)\n"
+        "except Exception as error: print('refused', type(error).__name__)\n"
+        "else: print('admitted')\n"
+    )
+    done = run(
+        "import ray, subprocess, sys\n"
+        "from ochat_ray.runtime import cluster\n"
+        "with cluster():\n"
+        "    address = ray.get_runtime_context().gcs_address\n"
+        f"    subprocess.run([sys.executable, '-c', {intruder!r}, address], timeout=120)\n"
+    )
+    assert "admitted" not in done.stdout
+    assert "refused" in done.stdout, done.stderr
+
+
+def test_what_killed_processes_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    dead, alive = tmp_path / f"ochat-{gone.pid}-x", tmp_path / f"ochat-{os.getpid()}-y"
+    dead.mkdir()
+    alive.mkdir()
+    monkeypatch.setattr(runtime, "FOLDERS", tmp_path)
+    runtime._sweep()
+    assert [path.name for path in tmp_path.iterdir()] == [alive.name]

@@ -16,9 +16,14 @@ from ochat_ray.errors import CheckpointError, RequestError
 from ochat_ray.model_types import load_model_type, model_type_names
 from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ESCAPE, SEGMENT, ChatTokenizer
-from tests.tokenizers import byte_level, metaspace, sentencepiece_like, specials_of
+from tests.tokenizers import byte_level, metaspace, metaspace_split, sentencepiece_like, specials_of
 
-BUILDERS = {"byte_level": byte_level, "sentencepiece": sentencepiece_like, "metaspace": metaspace}
+BUILDERS = {
+    "byte_level": byte_level,
+    "sentencepiece": sentencepiece_like,
+    "metaspace": metaspace,
+    "metaspace_split": metaspace_split,
+}
 TEMPLATES = {
     (name, kind): ChatTemplate(load_model_type(name), build(specials_of(load_model_type(name)), "<s>"))
     for name in model_type_names()
