@@ -55,6 +55,11 @@ def test_a_page_without_id_is_named_by_its_file() -> None:
     assert kept(saved_page(HELLO, id="")).id == "abc1234"
 
 
+def test_text_may_speak_of_the_script_that_holds_the_data() -> None:
+    page = saved_page(HELLO).replace(b"<div></div>", b'<div>&lt;script id="__NEXT_DATA__" x&gt;{}</div>')
+    assert kept(page) == kept(saved_page(HELLO))
+
+
 def test_turns_are_repaired() -> None:
     page = saved_page([("gpt", "x"), ("gpt", "y"), *HELLO, ("human", "bye"), ("human", "!")])
     assert [message.content for message in kept(page).messages] == ["hello", "Hi."]

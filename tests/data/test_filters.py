@@ -56,6 +56,13 @@ def test_blocked_words_are_words_not_patterns() -> None:
     assert blocked("\u0441\u0438\u043d\u0438\u0439 \u041a\u041e\u0422", "\u043a\u043e\u0442")
 
 
+def test_a_word_is_whole_by_its_own_script_whatever_else_is_blocked() -> None:
+    words = ("openai", "\u043a\u043e\u0442", "\u4eba\u5de5\u667a\u80fd")
+    assert blocked("OpenAI\u7684\u6a21\u578b", *words)
+    assert blocked("\u6211\u662f\u4eba\u5de5\u667a\u80fd\u6a21\u578b", *words)  # no spaces in Chinese
+    assert not blocked("openair \u043a\u043e\u0442\u043e\u0440\u044b\u0439", *words)
+
+
 def test_the_reason_names_the_word_and_where() -> None:
     reason = blocked_word((Message("user", "By OpenAI?"),), ("openai",))
     assert reason is not None

@@ -17,6 +17,7 @@ import pytest
 
 from ochat_ray import columns, sample
 from ochat_ray.config import Recipe, load_recipe
+from ochat_ray.data.workspace import filling
 from ochat_ray.errors import CheckpointError, DataError
 from ochat_ray.manifest import file_sha256, read_manifest
 from tests.tokenizers import byte_level
@@ -50,6 +51,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
     sample.write_pages(folder / "ShareGPT")
     (folder / "ShareGPT" / "zz-dangling.html").symlink_to(folder / "gone")
+    (folder / "ShareGPT" / os.fsdecode(b"zz-caf\xe9.html")).write_bytes(b"")
     return folder
 
 
@@ -91,9 +93,10 @@ def wait_for(found: Callable[[], bool], process: subprocess.Popen[bytes]) -> Non
 def test_every_page_is_accounted_for(prepared: Path) -> None:
     counts = read_manifest(prepared, remedy=REMEDY)["counts"]
     expected = sample.expected()
-    assert counts["pages"] == sum(expected.values()) + 1 == counts["kept"] + sum(counts["rejected"].values())
+    assert counts["pages"] == sum(expected.values()) + 2 == counts["kept"] + sum(counts["rejected"].values())
     assert counts["kept"] == expected.pop("kept")
     expected["not_text"] += 1  # the dangling link
+    expected["no_data"] += 1  # the file whose name is no UTF-8, which is empty
     assert counts["rejected"] == expected
     assert counts["kept"] == counts["train"]["conversations"] + counts["eval"]["conversations"]
     rejected = list(rows(prepared / "rejected"))
@@ -101,9 +104,7 @@ def test_every_page_is_accounted_for(prepared: Path) -> None:
     kept = {str(row["id"]) for row in rows(prepared / "conversations")}
     for row in rejected:
         if row["reason"] == "duplicate":
-            assert (
-                str(row["detail"]).removeprefix("the same text as ").removesuffix(", which is kept") in kept
-            )
+            assert str(row["detail"]).removeprefix("the same text as ") in kept
     sources = [row["source"] for name in ("rejected", "conversations") for row in rows(prepared / name)]
     assert len(set(sources)) == counts["pages"] == len(sources)
 
@@ -192,7 +193,8 @@ def test_an_interrupted_run_does_only_the_missing_partitions(
             run(source, tmp_path / "out", base)
     lost, kept = (tmp_path / f"out/conversations/part-0000{i}-of-00004.parquet" for i in (1, 2))
     lost.unlink()
-    (tmp_path / "out/.work/finished-00001.json").unlink()
+    [counts] = (tmp_path / "out/.work").glob("finished-*-00001.json")
+    counts.unlink()
     kept.write_bytes(b"a finished file is not written again")
     (kept.parent / ".part-00003-of-00004.parquet.123").write_bytes(b"left by a crash")
     run(source, tmp_path / "out", base)
@@ -200,6 +202,20 @@ def test_an_interrupted_run_does_only_the_missing_partitions(
     assert kept.read_bytes() == b"a finished file is not written again"
     assert {name for name in expected if found[name] != expected[name]} == {f"conversations/{kept.name}"}
     assert found.keys() == expected.keys()
+
+
+def test_a_name_that_is_no_utf8_is_shown_escaped(prepared: Path) -> None:
+    assert "zz-caf\\xe9.html" in {row["source"] for row in rows(prepared / "rejected")}
+
+
+def test_two_runs_do_not_fill_one_folder(prepared: Path, source: Path, base: Path, tmp_path: Path) -> None:
+    with (
+        filling(tmp_path / "out", {"facts": "of another run"}),
+        pytest.raises(DataError, match="another run is preparing into it"),
+    ):
+        run(source, tmp_path / "out", base)
+    run(source, tmp_path / "out", base)
+    assert contents(tmp_path / "out") == contents(prepared)
 
 
 def test_a_finished_folder_is_recognised(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -55,12 +56,29 @@ def test_wrong_folders_are_told_in_one_line(tmp_path: Path) -> None:
         assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+def test_folders_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "a.html", "locked/b.html")
-    (tmp_path / "locked").chmod(0)
-    with pytest.raises(DataError, match=r"locked.*cannot be read"):
-        find_pages(tmp_path, tmp_path / "none")
+    scandir = os.scandir
+
+    def forbidden(path: Path) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    for call in (
+        lambda: find_pages(tmp_path, tmp_path / "none"),
+        lambda: pages_folder(tmp_path / "locked"),
+    ):
+        with pytest.raises(DataError, match=r"locked: cannot be read \(Permission denied\); change its"):
+            call()
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    write(tmp_path, "elsewhere/b.html", "pages/a.html")
+    (tmp_path / "pages/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "pages")
+    assert paths(tmp_path / "pages") == ["a.html", "link/b.html"]
 
 
 def test_chunks_hold_every_page_once() -> None:
