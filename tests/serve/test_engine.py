@@ -199,18 +199,50 @@ class Gate:
 def test_cancellation_frees_room_within_one_step(runner: Runner, start: Any) -> None:
     gate = Gate(runner)
     engine, got = start(model=gate)
-    keys = [engine.submit(Generation([5] * 300, 100)) for _ in range(2)]
+    keys = [engine.submit(Generation([5] * 20, 100)) for _ in range(2)]
     assert gate.arrived.acquire(timeout=PATIENCE_S)
-    engine.cancel(keys[0])
-    engine.cancel(keys[1])
-    gate.steps.release()  # the step in which they were running
+    while engine.stats().running < 2:  # the second may have come after the step was made
+        gate.steps.release()
+        assert gate.arrived.acquire(timeout=PATIENCE_S)
+    assert engine.stats().free_tokens < engine.stats().cache_tokens
+    for key in keys:
+        engine.cancel(key)
+    gate.steps.release()  # the step in which they are running
     deadline = time.monotonic() + PATIENCE_S
     while engine.stats().free_tokens != engine.stats().cache_tokens:
+        assert gate.arrived.acquire(blocking=False) is False, "a further step runs for them"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert gate.arrived.acquire(blocking=False) is False, "no further step ran for them"
+    assert engine.stats().running == 0
     assert not got.ends
     gate.steps.release(100)
+
+
+def test_statistics_show_a_request_while_its_first_step_runs(runner: Runner, start: Any) -> None:
+    gate = Gate(runner)
+    engine, _ = start(model=gate)
+    engine.submit(Generation([5] * 300, 2))
+    assert gate.arrived.acquire(timeout=PATIENCE_S)
+    stats = engine.stats()
+    gate.steps.release(100)
+    assert (stats.running, stats.waiting) == (1, 0)
+    assert stats.free_tokens < stats.cache_tokens
+
+
+def test_cancelling_what_has_finished_does_not_wake_the_loop(runner: Runner) -> None:
+    got, sizes = Collector(), []
+
+    def deliver(outputs: Sequence[Output]) -> None:
+        sizes.append(len(outputs))
+        got(outputs)
+
+    engine = Engine(runner, limits(), stop_ids=frozenset(), deliver=deliver)
+    for count in range(1, 20):
+        key = engine.submit(Generation([5], 1))
+        got.wait(lambda: len(got.ends) == count)  # noqa: B023
+        engine.cancel(key)
+    assert sizes == [1] * 19
+    engine.close()
 
 
 def test_more_than_may_wait_are_turned_away(runner: Runner, start: Any) -> None:

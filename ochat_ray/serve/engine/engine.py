@@ -113,8 +113,10 @@ class Engine:
     def cancel(self, key: int) -> None:
         """Stop a request, if it is still going: its room is free before the next step."""
         with self._changed:
-            self._inbox.cancelled.append(key)
-            self._changed.notify()
+            # Most are over already, and nothing is to wake the loop for them.
+            if key in self._live or any(live.request.key == key for live in self._inbox.arrived):
+                self._inbox.cancelled.append(key)
+                self._changed.notify()
 
     def check_health(self) -> None:
         """Raises EngineDeadError, with the cause, when the loop has ended."""
@@ -157,7 +159,8 @@ class Engine:
                 self._live[live.request.key] = live
                 self._scheduler.add(live.request)
             for key in inbox.cancelled:
-                self._forget(key)
+                if key in self._live:  # may have finished meanwhile
+                    self._forget(key)
             self._publish()
         return not inbox.close
 
@@ -169,6 +172,7 @@ class Engine:
         if not self._scheduler.busy:
             return []
         step = self._scheduler.schedule()
+        self._publish()  # the step may take long
         logits_RV = self._model.run(step)
         live = [self._live[work.request.key] for work in step.work if work.samples]
         tokens = sample(logits_RV, [one.sampler for one in live])
