@@ -130,9 +130,8 @@ class ChatService:
             logit_bias=request.logit_bias or {},
         )
         max_tokens = request.max_completion_tokens or request.max_tokens
-        # Choices of one seed must differ from each other, and be the same every time.
-        seeds = [None if request.seed is None else request.seed + i for i in range(request.n or 1)]
-        return [Generation(prompt_ids, max_tokens, replace(sampling, seed=seed)) for seed in seeds]
+        choices = range(request.n or 1)
+        return [Generation(prompt_ids, max_tokens, replace(sampling, choice=choice)) for choice in choices]
 
     async def _pieces(self, request: ChatRequest, prompt_ids: list[int]) -> AsyncGenerator[Piece, None]:
         """Pieces of all choices as they come. Raises TimeoutError after `timeout_s`, and the first error

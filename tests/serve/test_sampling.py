@@ -54,6 +54,13 @@ def test_a_seed_draws_the_same_whatever_runs_beside_it() -> None:
     assert alone[0] != draws(SamplingParams(temperature=1.0, seed=6), 30)
 
 
+def test_neither_the_sign_of_a_seed_nor_a_choice_makes_another_seed_s_draws() -> None:
+    asked = [(seed, choice) for seed in (-5, -4, 4, 5) for choice in (0, 1)]
+    params = [SamplingParams(temperature=1.0, seed=seed, choice=choice) for seed, choice in asked]
+    assert len({tuple(draws(p, 40)) for p in params}) == len(asked)
+    assert [draws(p, 40) for p in params] == [draws(p, 40) for p in params]
+
+
 def test_no_seed_draws_differently_each_time() -> None:
     params = SamplingParams(temperature=1.0)
     assert draws(params, 40) != draws(params, 40)

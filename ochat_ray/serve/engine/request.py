@@ -23,12 +23,13 @@ class SamplingParams:
 
     The penalties are taken from the logit of each token generated so far: `presence_penalty` once,
     `frequency_penalty` for each time. `logit_bias` is added by token id. Equal seeds draw equally,
-    whatever else is running.
+    whatever else is running, but differently for each `choice` of one request.
     """
 
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
+    choice: int = 0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     logit_bias: Mapping[int, float] = field(default_factory=dict)

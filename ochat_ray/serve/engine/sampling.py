@@ -24,7 +24,8 @@ class Sampler:
     def __init__(self, params: SamplingParams, device: torch.device) -> None:
         self.params = params
         self.greedy = params.temperature < GREEDY_BELOW
-        self._random = random.Random(params.seed)
+        # Of a string every bit counts; of a number Python drops the sign.
+        self._random = random.Random(None if params.seed is None else f"{params.seed}/{params.choice}")
         self._counts: Counter[int] | None = (
             Counter() if params.presence_penalty or params.frequency_penalty else None
         )
