@@ -117,6 +117,40 @@ def test_other_kinds_of_attention_are_refused_by_name(config: Any, named: str) -
         Runner(make(config), cache_tokens=8 * BLOCK, longest=256).check()
 
 
+@pytest.mark.parametrize(
+    ("rope", "named"),
+    [
+        ({"rope_type": "dynamic", "factor": 2.0}, "dynamic"),
+        (
+            {
+                "rope_type": "longrope",
+                "factor": 2.0,
+                "short_factor": [1.0] * 8,
+                "long_factor": [2.0] * 8,
+                "original_max_position_embeddings": 256,
+            },
+            "longrope",
+        ),
+    ],
+)
+def test_positions_that_change_with_the_neighbours_are_refused_by_name(
+    rope: dict[str, Any], named: str
+) -> None:
+    config = hf.LlamaConfig(**SMALL, rope_parameters={"rope_theta": 10000.0, **rope})
+    with pytest.raises(CheckpointError, match=rf"llama.*{named}"):
+        Runner(make(config), cache_tokens=8 * BLOCK, longest=256)
+
+
+def test_a_rope_type_of_one_kind_of_layer_is_found() -> None:
+    config = hf.Gemma3TextConfig(**SMALL, head_dim=16, layer_types=["full_attention", "sliding_attention"])
+    config.rope_parameters = {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+        "full_attention": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0},
+    }
+    with pytest.raises(CheckpointError, match=r"gemma3_text.*dynamic"):
+        Runner(make(config), cache_tokens=8 * BLOCK, longest=256)
+
+
 def test_a_model_whose_logits_differ_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = Runner(llama(), cache_tokens=8 * BLOCK, longest=256)
     attend = runner.cache.attend

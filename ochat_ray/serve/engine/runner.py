@@ -29,6 +29,7 @@ class Runner:
     """
 
     def __init__(self, model: Any, *, cache_tokens: int, longest: int) -> None:
+        _refuse_changing_positions(model.config.get_text_config())
         self.model = model.eval()
         self.device: torch.device = model.device
         self.cache = KVCache(cache_tokens, longest)
@@ -114,3 +115,23 @@ class Runner:
                 found[key] = logits_V
                 scheduler.remove(key)
         return [found[key] for key in range(len(prompts))]
+
+
+def _refuse_changing_positions(config: Any) -> None:
+    """Raises CheckpointError for rotary embeddings whose angles depend on the longest sequence that runs:
+    a request's text would change with its neighbours, and its cached keys would become wrong."""
+    found = _rope_types(getattr(config, "rope_parameters", None))
+    changing = [kind for kind in found if kind == "longrope" or "dynamic" in kind]
+    if changing:
+        raise CheckpointError(
+            f"{config.model_type}: rope type {changing[0]!r} changes positions with the longest running "
+            "request; the engine cannot serve that yet"
+        )
+
+
+def _rope_types(parameters: Any) -> list[str]:
+    """The values of `rope_type` at any depth: some models have parameters for each kind of layer."""
+    if not isinstance(parameters, dict):
+        return []
+    kinds = [value for name, value in parameters.items() if name == "rope_type" and isinstance(value, str)]
+    return kinds + [kind for value in parameters.values() for kind in _rope_types(value)]
