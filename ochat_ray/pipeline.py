@@ -6,13 +6,17 @@ import threading
 from pathlib import Path
 
 from ochat_ray.config import Recipe, ServeConfig
+from ochat_ray.runtime import require_free_port
 
 
 def pipeline(source: Path, output: Path, base: Path, recipe: Recipe, *, wait: bool) -> None:
     """From saved pages to a served model: OUTPUT/data, OUTPUT/train, then the endpoint. Needs Ray.
 
     With `wait` the endpoint stays up until the program is interrupted, else it is left to the cluster.
+    Raises what each stage raises, and ConfigError at once for a port that is busy on this machine.
     """
+    if wait:  # else the endpoint is the cluster's, and may be up already
+        require_free_port(recipe.serve.host, recipe.serve.port, option="serve.port=N")
     from ochat_ray.data.pipeline import prepare
     from ochat_ray.train.run import train
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -35,8 +35,9 @@ class ServeConfig(StrictModel):
     """Name that clients ask for; null for the model type's name."""
     replicas: int = Field(1, gt=0)
     """Engine replicas."""
-    gpus_per_replica: float | Literal["auto"] = "auto"
-    """GPUs of an engine replica; `auto`: one where the cluster has any."""
+    gpus_per_replica: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
+    """GPUs of an engine replica, which uses one at most: 0, 1, or a share of one; `auto`: 1 where a node of
+    the cluster has any at the start. Give a number where GPU nodes are brought up on demand."""
     max_queued: int = Field(256, gt=0)
     """Requests that may wait for a replica; more are answered 429."""
     request_timeout_s: float = Field(600.0, gt=0)
