@@ -5,6 +5,7 @@ A folder without its manifest is unfinished. Files appear whole or not at all (w
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -13,7 +14,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ochat_ray.errors import DataError
 
@@ -43,6 +44,27 @@ def writing(path: Path) -> Iterator[Path]:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What a killed `writing(path)` left beside it; for whoever alone may write there."""
+    return sorted(path.parent.glob(f".{path.name}.*"))
+
+
+def lock_file(path: Path) -> IO[str] | None:
+    """The file opened and locked until it is closed or the process ends; None if another process has it.
+
+    Raises OSError where it cannot be written.
+    """
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return file
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import sys
@@ -16,7 +15,7 @@ from ochat_ray.config import DataConfig
 from ochat_ray.data.sources import PageFile
 from ochat_ray.data.stages import FOLDERS, counts_file
 from ochat_ray.errors import DataError
-from ochat_ray.manifest import NAME, digest, read_manifest, versions, write_json
+from ochat_ray.manifest import NAME, digest, lock_file, read_manifest, versions, write_json
 
 WORK = ".work"
 PLAN = "plan.json"
@@ -59,16 +58,14 @@ def filling(output: Path, facts: dict[str, Any]) -> Iterator[str]:
     work, plan = output / WORK, digest([facts, code_version()])
     try:
         work.mkdir(parents=True, exist_ok=True)
-        lock = (work / "lock").open("w")
+        lock = lock_file(work / "lock")
     except OSError as error:
         raise DataError(
             f"{output}: cannot be written to ({error.strerror}); choose another folder"
         ) from error
+    if lock is None:
+        raise DataError(f"{output}: another run is preparing into it; wait for it, or end it")
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"{output}: another run is preparing into it; wait for it, or end it") from None
         if _read(work / PLAN) != {"plan": plan}:
             if (work / PLAN).exists():
                 say(f"{output}: an unfinished run with other settings is replaced")

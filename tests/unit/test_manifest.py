@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from ochat_ray.errors import DataError
-from ochat_ray.manifest import manifest_hash, read_manifest, write_manifest, writing
+from ochat_ray.manifest import leftovers, lock_file, manifest_hash, read_manifest, write_manifest, writing
 
 REMEDY = "`ochat-ray prepare`"
 
@@ -49,3 +51,34 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with writing(target) as aside:
         aside.write_text("whole")
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_what_a_killed_writer_left_is_found(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from ochat_ray.manifest import writing\n"
+        "with writing(Path(sys.argv[1])) as aside: aside.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "file")], check=False)
+    assert leftovers(tmp_path / "other") == []
+    (left,) = leftovers(tmp_path / "file")
+    assert left.read_text() == "half" and not (tmp_path / "file").exists()
+
+
+def test_a_lock_is_held_by_one_and_freed_by_the_end_of_its_process(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from ochat_ray.manifest import lock_file\n"
+        "lock = lock_file(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        assert lock_file(tmp_path / "lock") is None
+        holder.kill()
+    lock = lock_file(tmp_path / "lock")
+    assert lock is not None
+    lock.close()
