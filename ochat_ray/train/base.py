@@ -105,14 +105,15 @@ def add_tokens(tokenizer: ChatTokenizer, tokens: list[str]) -> ChatTokenizer:
 def extend_embeddings(model: Any, old_rows: int, new_rows: int, generator: Any) -> None:
     """Initialise rows `old_rows` to `new_rows` of input and output embeddings, growing them if needed.
 
-    `old_rows` is the number of ids that the old tokenizer had: rows beyond it were never trained.
+    `old_rows` is the number of ids that the old tokenizer had: rows beyond it were never trained. The
+    model may have fewer: then those of the tokenizer's last ids are made too.
     """
     import torch
 
-    if new_rows <= old_rows:
-        return
     present = model.get_input_embeddings().weight.shape[0]
     trained = min(old_rows, present)
+    if new_rows <= trained:
+        return
     if new_rows > present:
         model.resize_token_embeddings(new_rows, mean_resizing=False)
     tables = {

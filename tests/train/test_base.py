@@ -136,6 +136,19 @@ def test_an_incomplete_source_is_refused_by_the_missing_file(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_with_fewer_rows_than_its_tokenizer_grows(tmp_path: Path, base: Path, recipe: Recipe) -> None:
+    source = foreign(tmp_path / "source", llama(), spare_rows=-10)
+    for name in ("tokenizer.json", "tokenizer_config.json"):  # it lacks no special token
+        (source / name).write_bytes((base / name).read_bytes())
+    rows = len(AutoModelForCausalLM.from_pretrained(source).get_input_embeddings().weight)
+    extend(source, tmp_path / "out", recipe)
+    after = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert rows < rows_of(source) == after.config.vocab_size
+    for layer in (after.get_input_embeddings(), after.get_output_embeddings()):
+        mean = layer.weight[:rows].double().mean(0).to(torch.bfloat16)
+        assert torch.equal(layer.weight[rows:], mean.expand(rows_of(source) - rows, -1))
+
+
 def test_a_full_output_is_refused(base: Path, recipe: Recipe) -> None:
     for make in (lambda: make_tiny(base, recipe), lambda: extend(base, base, recipe)):
         with pytest.raises(CheckpointError, match="not empty"):
