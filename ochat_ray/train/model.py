@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,7 @@ def load_model(base: Path, *, activation_checkpointing: bool) -> PackedModel:
             f"{base}: not a model that can be trained here ({' '.join(str(error).split())}); give a Hugging "
             "Face folder of a causal language model whose attention can be chosen, such as Llama or Mistral"
         ) from error
-    scaling = (getattr(hf.config, "rope_parameters", None) or {}).get("rope_type", "default")
-    if scaling == "dynamic":
-        raise CheckpointError(
-            f"{base}/config.json: rope_type 'dynamic' changes with the longest conversation of a pack; "
-            "set rope_type to 'default', 'linear' or 'yarn'"
-        )
+    refuse_dynamic_rope(hf.config.to_dict(), base)
     # Results must not depend on how conversations fall into packs and workers.
     for module in hf.modules():
         if isinstance(module, nn.Dropout):
@@ -96,6 +92,26 @@ def load_model(base: Path, *, activation_checkpointing: bool) -> PackedModel:
         hf.gradient_checkpointing_enable({"use_reentrant": False})
     hf.config.use_cache = False
     return PackedModel(hf.train())
+
+
+def refuse_dynamic_rope(config: dict[str, Any], base: Path) -> None:
+    """Raises CheckpointError where positions are embedded otherwise for longer sequences."""
+    for rope in _rope_types(config):
+        if "dynamic" in rope or rope == "longrope":
+            raise CheckpointError(
+                f"{base}/config.json: rope_type {rope!r} changes with the longest conversation of a pack; "
+                "train a model with another, such as 'default', 'linear', 'yarn' or 'llama3'"
+            )
+
+
+def _rope_types(config: Any) -> Iterator[str]:
+    """Every `rope_type`: there may be one for each kind of layer, and for each part of a model."""
+    if isinstance(config, dict):
+        for name, value in config.items():
+            if name == "rope_type" and isinstance(value, str):
+                yield value
+            else:
+                yield from _rope_types(value)
 
 
 def layer_classes(hf: Any) -> tuple[str, ...]:
