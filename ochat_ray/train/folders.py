@@ -13,8 +13,10 @@ class Folders:
     def __init__(self, output: str | Path) -> None:
         self.output = Path(output)
         self.identity = self.output / "run.json"
+        self.lock = self.output / ".lock"
         self.tokens = self.output / "tokens"
         self.losses = self.output / log.NAME
+        self.attempts = self.output / "attempts.jsonl"
         self.run = self.output / "run"
         self.exporting = self.output / "exporting"
         self.model = self.output / "model"

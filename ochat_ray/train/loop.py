@@ -15,7 +15,7 @@ import torch.distributed as dist
 from transformers.utils.logging import disable_progress_bar
 
 from ochat_ray.config import Recipe, TrainConfig
-from ochat_ray.errors import OchatError
+from ochat_ray.errors import ConfigError, OchatError
 from ochat_ray.train import checkpoint, export, log
 from ochat_ray.train.batch import pack
 from ochat_ray.train.folders import Folders
@@ -24,6 +24,7 @@ from ochat_ray.train.isolation import check_isolation
 from ochat_ray.train.model import PackedModel, load_model
 from ochat_ray.train.packing import Plan
 from ochat_ray.train.schedule import learning_rate
+from ochat_ray.train.together import together
 from ochat_ray.train.tokens import Tokens
 
 
@@ -59,15 +60,15 @@ class Worker:
     optimizer: torch.optim.Optimizer
 
 
-def train_worker(settings: dict[str, Any]) -> str | None:
-    """Train to the end of the plan and export. Returns the message of an error that only a user can mend.
+def train_worker(settings: dict[str, Any]) -> OchatError | None:
+    """Train to the end of the plan and export. Returns an error that only a user can mend.
 
     Such an error is returned, not raised: Ray Train would start the workers again in vain.
     """
     try:
         _train(Recipe.model_validate(settings["recipe"]), Path(settings["base"]), Folders(settings["output"]))
     except OchatError as error:
-        return str(error)
+        return error
     return None
 
 
@@ -79,6 +80,7 @@ def _train(recipe: Recipe, base: Path, folders: Folders) -> None:
     done = cursor.step if cursor else 0
     if worker.rank == 0:
         log.truncate(folders.losses, done)
+        log.append(folders.attempts, [{"step": done, "workers": worker.world_size}])
     for step in range(done, feed.plan.steps):
         entries = [_step(worker, feed, step)]
         due = (step + 1) % worker.config.checkpoint_every == 0 or step + 1 == feed.plan.steps
@@ -100,14 +102,12 @@ def _start(config: TrainConfig, base: Path) -> Worker:
     # One of Ray Train's loggers lies outside its own log level and tells every checkpoint.
     logging.getLogger().setLevel(logging.WARNING)
     disable_progress_bar()
-    dtype = {
-        "auto": torch.bfloat16 if device.type == "cuda" else torch.float32,
-        "float32": torch.float32,
-        "bfloat16": torch.bfloat16,
-    }[config.dtype]
-    model = load_model(base, activation_checkpointing=config.activation_checkpointing)
+    with together():
+        dtype = forward_dtype(config, device)
+        model = load_model(base, activation_checkpointing=config.activation_checkpointing)
     shard(model, device, world_size, dtype)
-    check_isolation(model, device, dtype)
+    with together():
+        check_isolation(model, device, dtype)
     reshard(model)
     optimizer = torch.optim.AdamW(
         model.parameters(),
@@ -119,8 +119,20 @@ def _start(config: TrainConfig, base: Path) -> Worker:
     return Worker(config, rank, world_size, device, model, optimizer)
 
 
+def forward_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """Of the forward and backward pass. Raises ConfigError for one that the device's attention lacks."""
+    if config.dtype == "float32" and device.type == "cuda":
+        raise ConfigError(
+            "train.dtype = float32: attention in packs on GPUs takes half precision only; set train.dtype to "
+            "bfloat16 or auto (weights and optimizer stay float32), or train.use_gpu=false"
+        )
+    if config.dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
+
+
 def _step(worker: Worker, feed: Feed, step: int) -> dict[str, Any]:
-    """One optimizer step; returns its log line."""
+    """One optimizer step; returns its log line. Raises OchatError, on every worker, if the run diverged."""
     config, model = worker.config, worker.model
     rate = learning_rate(config, step, feed.plan.steps)
     for group in worker.optimizer.param_groups:
@@ -134,16 +146,22 @@ def _step(worker: Worker, feed: Feed, step: int) -> dict[str, Any]:
         loss = model(batch, divisor)
         loss.backward()
         loss_sum += loss.detach()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm).full_tensor().item()
+    dist.all_reduce(loss_sum)
+    if not math.isfinite(loss_sum.item()) or not math.isfinite(norm):
+        raise OchatError(
+            f"step {step + 1}: loss {loss_sum.item():g}, gradient norm {norm:g} at learning rate {rate:g}: "
+            "the run diverged; lower train.learning_rate and give another output folder "
+            "(the same command goes on from the last checkpoint before)"
+        )
     worker.optimizer.step()
     worker.optimizer.zero_grad()
-    dist.all_reduce(loss_sum)
     return {
         "step": step + 1,
         "epoch": feed.plan.epoch(step) + 1,
         "loss": loss_sum.item(),
         "learning_rate": rate,
-        "grad_norm": norm.full_tensor().item(),
+        "grad_norm": norm,
         "tokens": feed.step_tokens(step),
     }
 
@@ -152,7 +170,7 @@ def _step(worker: Worker, feed: Feed, step: int) -> dict[str, Any]:
 def _evaluate(worker: Worker, feed: Feed) -> float:
     """Weighted mean loss over all held-out conversations."""
     loss_sum = torch.zeros((), device=worker.device)
-    divisor = math.fsum(feed.divisor(step) for step in range(feed.plan.steps))
+    divisor = float(feed.tokens.target_weights_N.sum()) or 1.0
     for step in range(feed.plan.steps):
         for index in range(worker.rank, worker.config.bins_per_step, worker.world_size):
             batch = pack(feed.tokens, feed.plan.bin(step, index)).to(worker.device)
