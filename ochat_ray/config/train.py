@@ -15,7 +15,7 @@ class TrainConfig(StrictModel):
     num_workers: int = Field(1, gt=0)
     """Ray Train workers; each takes one GPU, or `threads` CPUs."""
     use_gpu: bool | Literal["auto"] = "auto"
-    """Train on GPUs; `auto` does where the cluster has any."""
+    """Train on GPUs; `auto` does where the cluster has one for each worker as the run starts."""
     threads: int = Field(1, gt=0)
     """CPU threads of a worker."""
     epochs: int = Field(5, gt=0)
