@@ -23,6 +23,14 @@ QUIET = {
 FOLDERS = Path("/tmp")  # not TMPDIR: sockets lie below, and their paths must stay short
 
 
+_fixed = False
+
+
+def fixed() -> bool:
+    """Whether the cluster is a private one, which never gets more than it has; others may grow."""
+    return _fixed
+
+
 @contextmanager
 def cluster(address: str | None = None, *, min_cpus: int = 1, private: bool = False) -> Iterator[bool]:
     """A connection to Ray for the length of the block; yields whether the cluster ends with the block.
@@ -81,6 +89,7 @@ def _joined(address: str) -> Iterator[None]:
 
 @contextmanager
 def _private(cpus: int) -> Iterator[None]:
+    global _fixed
     import ray
 
     _sweep()
@@ -95,8 +104,10 @@ def _private(cpus: int) -> Iterator[None]:
             namespace="ochat",
             _temp_dir=folder,
         )
+        _fixed = True
         yield
     finally:
+        _fixed = False
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 

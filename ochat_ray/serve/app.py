@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -12,36 +13,35 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
-
-# The only way to know whether, and where, Serve runs on this cluster without starting it.
-from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from ochat_ray.config import ServeConfig
 from ochat_ray.errors import CheckpointError, ConfigError
 from ochat_ray.exported import load_exported
-from ochat_ray.runtime import require_free_port
+from ochat_ray.runtime import fixed, require_free_port
 from ochat_ray.serve.ingress import Ingress
 from ochat_ray.serve.limits import limits_of
+from ochat_ray.serve.placement import fitting, need
 from ochat_ray.serve.replica import EngineReplica
+from ochat_ray.serve.target import drop_unplaced, end_serve, former_target, restore, running_serve
 
 APP_NAME = "ochat"
 ENGINE = "engine"
 INGRESS = "ingress"
-PLACEMENT_TIMEOUT_S = 60.0  # for a replica to find room in the cluster
+TELL_EVERY_S = 30.0  # while replicas wait for room in the cluster
 HEALTH_TIMEOUT_S = 60.0  # for the endpoint to answer once all replicas run
 # One line a request is too much for a console; warnings and errors still come.
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
+SHUTDOWN_TIMEOUT_S = 15.0  # for requests that are still running when Serve ends
 SPARE_CALLS = 16  # health and statistics, beside the requests
 
 
-def build_app(model_dir: str, config: ServeConfig) -> serve.Application:
+def build_app(model_dir: str, config: ServeConfig, *, gpus: float, surge: bool) -> serve.Application:
     """Ingress and engine over an exported folder that every node can read.
 
     The ingress mostly waits and asks for no CPU of its own, so that an engine fits wherever a whole
-    CPU is free.
+    CPU is free. With `surge` an older version runs until the new one does.
     """
-    gpus = _gpus(config)
     limits = limits_of(load_exported(model_dir), config)
     calls = limits.max_running + limits.max_queued + SPARE_CALLS
     engine = serve.deployment(
@@ -51,6 +51,8 @@ def build_app(model_dir: str, config: ServeConfig) -> serve.Application:
         max_ongoing_requests=calls,
         max_queued_requests=limits.max_queued,
         ray_actor_options={"num_cpus": config.engine.threads, "num_gpus": gpus},
+        max_surge_percent=100 if surge else 0,
+        graceful_shutdown_timeout_s=config.request_timeout_s,  # an update cuts nobody off
         max_constructor_retry_count=1,  # a folder that fails to load once fails again
         health_check_period_s=2,
         logging_config=QUIET,
@@ -60,6 +62,8 @@ def build_app(model_dir: str, config: ServeConfig) -> serve.Application:
         name=INGRESS,
         max_ongoing_requests=calls * config.replicas,
         ray_actor_options={"num_cpus": 0},
+        max_surge_percent=100,
+        graceful_shutdown_timeout_s=config.request_timeout_s,
         max_constructor_retry_count=1,
         logging_config=QUIET,
     )
@@ -70,13 +74,23 @@ def deploy(model_dir: Path, config: ServeConfig) -> str:
     """Put the model of an exported folder up on the joined cluster, and wait until it answers.
 
     Returns the base URL for OpenAI clients. Serve is started where it does not run yet; a running one
-    keeps its other applications. Raises CheckpointError for a folder that cannot be served, ConfigError
-    for a busy port and for a cluster without room.
+    keeps its other applications. A version that is up already serves on until the new one does where the
+    cluster has room for both, and again if the new one fails. Raises CheckpointError for a folder that
+    cannot be served, ConfigError for a busy port and for a cluster that is too small.
     """
     folder = str(Path(model_dir).resolve())
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    app = build_app(folder, config)
-    _start(config)
+    gpus = _gpus(config)
+    wanted = need(config, gpus)
+    if fixed() and fitting(_nodes(), wanted) < config.replicas:
+        raise ConfigError(
+            f"no place for {_replicas(config, wanted)}: the cluster has {_have()} in all; "
+            "lower serve.replicas, serve.engine.threads or serve.gpus_per_replica"
+        )
+    surge = fitting([ray.available_resources()], wanted) >= config.replicas
+    app = build_app(folder, config, gpus=gpus, surge=surge)
+    started = _start(config)
+    former = None if started else former_target(APP_NAME)
     try:
         serve.run_many(
             [serve.RunTarget(app, name=APP_NAME, route_prefix="/", logging_config=QUIET)],
@@ -85,10 +99,16 @@ def deploy(model_dir: Path, config: ServeConfig) -> str:
         )
         host = "127.0.0.1" if config.host == "0.0.0.0" else config.host
         base = f"http://{host}:{config.port}"
-        _wait_for_replicas(folder, config)
+        _wait_for_replicas(folder, _replicas(config, wanted))
         _wait_for_health(base)
     except BaseException:
-        shutdown()
+        if former is None:
+            serve.delete(APP_NAME, _blocking=False)
+        else:
+            restore(former)
+        drop_unplaced(APP_NAME)
+        if started:
+            shutdown()
         raise
     return f"{base}/v1"
 
@@ -98,22 +118,18 @@ def shutdown() -> None:
     global _started
     if _started:
         _started = False
-        serve.shutdown()
-    elif _client() is not None:
+        end_serve(SHUTDOWN_TIMEOUT_S)
+    elif running_serve() is not None:
         serve.delete(APP_NAME)
 
 
 _started = False  # whether the cluster's Serve is ours to end
 
 
-def _client() -> Any:
-    return _get_global_client(raise_if_no_controller_running=False)
-
-
-def _start(config: ServeConfig) -> None:
-    """Start Serve, or make sure that the running one listens where the config says."""
+def _start(config: ServeConfig) -> bool:
+    """Start Serve, or make sure that the running one listens where the config says. Whether it started."""
     global _started
-    client = _client()
+    client = running_serve()
     if client is None:
         require_free_port(config.host, config.port, option="serve.port=N")
         serve.start(
@@ -122,7 +138,7 @@ def _start(config: ServeConfig) -> None:
             logging_config=QUIET,
         )
         _started = True
-        return
+        return True
     options = client.http_config
     if (options.host, options.port) != (config.host, config.port):
         raise ConfigError(
@@ -135,6 +151,7 @@ def _start(config: ServeConfig) -> None:
             f"the application {others[0]!r} has the route / on this cluster's Ray Serve; "
             f"remove it with `serve delete {others[0]}`, or use another cluster"
         )
+    return False
 
 
 def _route(client: Any, name: str) -> str | None:
@@ -148,9 +165,9 @@ def _gpus(config: ServeConfig) -> float:
     return config.gpus_per_replica
 
 
-def _wait_for_replicas(folder: str, config: ServeConfig) -> None:
-    """Loading may take as long as it takes; failing to load, or finding no place to, ends the wait."""
-    unplaced_since = time.monotonic()
+def _wait_for_replicas(folder: str, replicas: str) -> None:
+    """Finding a place and loading may take as long as they take; failing to load ends the wait."""
+    told = time.monotonic()
     while True:
         app = serve.status().applications[APP_NAME]
         if app.status == ApplicationStatus.RUNNING:
@@ -161,25 +178,30 @@ def _wait_for_replicas(folder: str, config: ServeConfig) -> None:
             raise CheckpointError(
                 reason if folder in reason else f"{folder}: the engine did not start: {reason}"
             )
-        if _all_placed():
-            unplaced_since = time.monotonic()
-        elif time.monotonic() - unplaced_since > PLACEMENT_TIMEOUT_S:
-            raise ConfigError(
-                f"no place for {config.replicas} engine replica(s) of {config.engine.threads} CPU(s) and "
-                f"{_gpus(config):g} GPU(s) within {PLACEMENT_TIMEOUT_S:g} s: the cluster has "
-                f"{_count('CPU')} CPU(s) and {_count('GPU')} GPU(s) free; free some, or lower "
-                "serve.replicas, serve.engine.threads or serve.gpus_per_replica"
-            )
+        if time.monotonic() - told > TELL_EVERY_S:
+            told = time.monotonic()
+            print(_waiting(replicas), file=sys.stderr, flush=True)
         time.sleep(0.2)
 
 
-def _all_placed() -> bool:
-    deployments = _client().get_serve_details()["applications"][APP_NAME]["deployments"].values()
-    return all(r.get("node_id") for d in deployments for r in d["replicas"])
+def _waiting(replicas: str) -> str:
+    deployments = running_serve().get_serve_details()["applications"][APP_NAME]["deployments"].values()
+    if all(replica.get("node_id") for one in deployments for replica in one["replicas"]):
+        return "waiting for the model to load"
+    return f"waiting for a place for {replicas}; the cluster has {_have()} so far; Ctrl-C gives up"
 
 
-def _count(resource: str) -> str:
-    return f"{ray.available_resources().get(resource, 0):g} of {ray.cluster_resources().get(resource, 0):g}"
+def _nodes() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _replicas(config: ServeConfig, wanted: dict[str, float]) -> str:
+    return f"{config.replicas} engine replica(s) of {wanted['CPU']:g} CPU(s) and {wanted['GPU']:g} GPU(s)"
+
+
+def _have() -> str:
+    have = ray.cluster_resources()
+    return f"{have.get('CPU', 0):g} CPU(s) and {have.get('GPU', 0):g} GPU(s)"
 
 
 def _reason(message: str) -> str:

@@ -6,8 +6,11 @@ import asyncio
 import json
 import shutil
 import socket
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -152,17 +155,50 @@ def test_a_lost_engine_is_told_and_replaced(base_url: str, exported: Exported) -
     client = openai.OpenAI(base_url=base_url, api_key="none", max_retries=0)
     stream = client.chat.completions.create(**endless(exported), stream=True)
     next(iter(stream))
-    (name,) = [
-        actor["name"]
-        for actor in ray.util.list_named_actors(all_namespaces=True)
-        if f"{app.APP_NAME}#{app.ENGINE}#" in actor["name"]
-    ]
+    (name,) = engines()
     ray.kill(ray.get_actor(name, namespace="serve"))
     with pytest.raises(openai.APIError, match="engine"):
         list(stream)
     retrying = openai.OpenAI(base_url=base_url, api_key="none", max_retries=20)
     assert retrying.chat.completions.create(**question(1)).choices[0].message.content
     poll(lambda: health(base_url).status_code == 200, "the engine never came back")
+
+
+def engines() -> set[str]:
+    """The names of the engine replicas that are alive."""
+    names = (actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True))
+    return {name for name in names if f"{app.APP_NAME}#{app.ENGINE}#" in name}
+
+
+def served(asked: ServeConfig) -> list[str]:
+    models = httpx2.get(f"http://127.0.0.1:{asked.port}/v1/models", timeout=30)
+    return [model["id"] for model in models.json()["data"]] if models.status_code == 200 else []
+
+
+def answers(asked: ServeConfig) -> bool:
+    url = f"http://127.0.0.1:{asked.port}/v1/chat/completions"
+    return httpx2.post(url, json=question(1), timeout=PATIENCE_S).status_code == 200
+
+
+@contextmanager
+def failures_of(asked: ServeConfig, *, count: bool = True) -> Iterator[None]:
+    """Ask for /health all the while; no answer may be bad if they `count`."""
+    over = threading.Event()
+    statuses: Counter[int] = Counter()
+
+    def ask() -> None:
+        while not over.is_set():
+            statuses[health(f"http://127.0.0.1:{asked.port}/v1").status_code] += 1
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert statuses[200]
+    assert not count or set(statuses) == {200}
 
 
 class TestDeployment:
@@ -199,7 +235,74 @@ class TestDeployment:
             with pytest.raises(ConfigError, match=rf"port {port}.*serve\.port"):
                 app.deploy(model_dir, config(port=port))
 
-    def test_a_cluster_without_room(self, model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(app, "PLACEMENT_TIMEOUT_S", 2.0)
+    def test_a_private_cluster_that_is_too_small(self, model_dir: Path) -> None:
         with pytest.raises(ConfigError, match=r"64 CPU\(s\).*serve\.engine\.threads"):
             app.deploy(model_dir, config(engine=EngineConfig(threads=64)))
+
+    def test_a_cluster_that_may_grow_is_waited_for(
+        self, model_dir: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(app, "fixed", lambda: False)
+        monkeypatch.setattr(app, "TELL_EVERY_S", 0.5)
+        told = []
+
+        def waiting(replicas: str) -> str:
+            told.append(line := say(replicas))
+            if len(told) == 3:
+                raise KeyboardInterrupt
+            return line
+
+        say = app._waiting
+        monkeypatch.setattr(app, "_waiting", waiting)
+        with pytest.raises(KeyboardInterrupt):
+            app.deploy(model_dir, config(engine=EngineConfig(threads=64)))
+        assert (
+            "waiting for a place for 1 engine replica(s) of 64 CPU(s) and 0 GPU(s)" in capfd.readouterr().err
+        )
+
+
+class TestRedeployment:
+    """A version that is up stays up when the next one fails, whoever started Serve."""
+
+    @pytest.fixture
+    def up(self, model_dir: Path) -> Iterator[ServeConfig]:
+        asked = config()
+        app.deploy(model_dir, asked)
+        yield asked
+        app.shutdown()
+
+    @pytest.mark.parametrize("room", [True, False])
+    def test_bad_weights(
+        self, up: ServeConfig, model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool
+    ) -> None:
+        folder = tmp_path / "model"
+        shutil.copytree(model_dir, folder)
+        (folder / "model.safetensors").write_bytes(b"nonsense")
+        if not room:  # the old engine has to give way first
+            monkeypatch.setattr(ray, "available_resources", dict)
+        before = engines()
+        with failures_of(up, count=room), pytest.raises(CheckpointError, match="cannot be loaded"):
+            app.deploy(folder, up.model_copy(update={"model_name": "new"}))
+        poll(lambda: served(up) == ["openchat"] and answers(up), "the former version did not come back")
+        if room:
+            assert engines() == before
+
+    def test_an_interrupted_wait(
+        self, up: ServeConfig, model_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        before = engines()
+        monkeypatch.setattr(app, "_wait_for_replicas", interrupted)
+        with failures_of(up), pytest.raises(KeyboardInterrupt):
+            app.deploy(model_dir, up)
+        poll(lambda: engines() == before, "the former engine is not the only one")
+        assert answers(up)
+
+    def test_a_new_version_takes_over_without_a_gap(self, up: ServeConfig, model_dir: Path) -> None:
+        before = engines()
+        with failures_of(up):
+            app.deploy(model_dir, up.model_copy(update={"model_name": "new"}))
+            poll(lambda: served(up) == ["new"], "the former ingress still answers")
+        poll(lambda: not before & engines(), "the former engine was left")
