@@ -229,22 +229,6 @@ def test_statistics_show_a_request_while_its_first_step_runs(runner: Runner, sta
     assert stats.free_tokens < stats.cache_tokens
 
 
-def test_cancelling_what_has_finished_does_not_wake_the_loop(runner: Runner) -> None:
-    got, sizes = Collector(), []
-
-    def deliver(outputs: Sequence[Output]) -> None:
-        sizes.append(len(outputs))
-        got(outputs)
-
-    engine = Engine(runner, limits(), stop_ids=frozenset(), deliver=deliver)
-    for count in range(1, 20):
-        key = engine.submit(Generation([5], 1))
-        got.wait(lambda: len(got.ends) == count)  # noqa: B023
-        engine.cancel(key)
-    assert sizes == [1] * 19
-    engine.close()
-
-
 def test_more_than_may_wait_are_turned_away(runner: Runner, start: Any) -> None:
     gate = Gate(runner)
     engine, got = start(model=gate, max_running=2, max_queued=3)
