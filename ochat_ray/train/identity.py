@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ochat_ray.config import Recipe
 from ochat_ray.errors import CheckpointError
-from ochat_ray.manifest import digest, file_sha256, manifest_hash, write_json
+from ochat_ray.manifest import digest, file_sha256, leftovers, lock_file, manifest_hash, write_json
 from ochat_ray.template import ChatTemplate
 from ochat_ray.train.folders import Folders
 
 # Fields of `train` that change how a run is carried out but not what it computes.
 FREE = {"num_workers", "use_gpu", "threads", "activation_checkpointing", "checkpoint_every", "max_failures"}
+
+REMEDY = "give another output folder, or delete this one to start over"
+PROBES, PROBE_BYTES = 256, 2**16
 
 
 def identify(recipe: Recipe, template: ChatTemplate, manifest: dict[str, Any], base: Path) -> dict[str, Any]:
@@ -27,25 +33,53 @@ def identify(recipe: Recipe, template: ChatTemplate, manifest: dict[str, Any], b
     }
 
 
-def claim(folders: Folders, identity: dict[str, Any]) -> None:
-    """Make the output this run's. Raises CheckpointError if it is another's or holds other things."""
-    remedy = "give another output folder, or delete this one to start over"
+@contextmanager
+def claimed(folders: Folders, identity: dict[str, Any]) -> Iterator[None]:
+    """The output as this run's, for this process alone while the block lasts.
+
+    Raises CheckpointError if it is another run's, in use, holds other things or cannot be written to.
+    """
+    _check_ours(folders)
+    try:
+        folders.output.mkdir(parents=True, exist_ok=True)
+        lock = lock_file(folders.lock)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folders.output}: cannot be written to ({error.strerror}); give another output folder"
+        ) from error
+    if lock is None:
+        raise CheckpointError(
+            f"{folders.output}: another `train` is at work in it; wait for it or end it, "
+            "or give another output folder"
+        )
+    with lock:
+        for left in leftovers(folders.identity) + leftovers(folders.losses):
+            left.unlink()
+        if folders.identity.exists():
+            _compare(folders, identity)
+        else:
+            write_json(folders.identity, identity)
+        yield
+
+
+def _check_ours(folders: Folders) -> None:
+    ours = {folders.lock, *leftovers(folders.identity)}  # all that a kill before the first file leaves
+    if not folders.output.exists() or folders.identity.exists():
+        return
+    if not folders.output.is_dir() or any(path not in ours for path in folders.output.iterdir()):
+        raise CheckpointError(f"{folders.output}: not empty, and not a training output; {REMEDY}")
+
+
+def _compare(folders: Folders, identity: dict[str, Any]) -> None:
     try:
         found = json.loads(folders.identity.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if folders.output.exists() and any(folders.output.iterdir()):
-            raise CheckpointError(
-                f"{folders.output}: not empty, and not a training output; {remedy}"
-            ) from None
-        write_json(folders.identity, identity)
-        return
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folders.identity}: cannot be read ({error}); {remedy}") from error
+        raise CheckpointError(f"{folders.identity}: cannot be read ({error}); {REMEDY}") from error
     for name in identity | found:
         if identity.get(name) != found.get(name):
             raise CheckpointError(
                 f"{folders.output}: holds a run with another value of {name} "
-                f"({_short(found.get(name))}, now {_short(identity.get(name))}); {remedy}"
+                f"({_short(found.get(name))}, now {_short(identity.get(name))}); {REMEDY}"
             )
 
 
@@ -54,5 +88,24 @@ def _short(value: Any) -> str:
 
 
 def _base_hash(base: Path) -> str:
-    files = [base / "config.json", base / "tokenizer.json", *base.glob("*.safetensors"), *base.glob("*.bin")]
-    return digest({path.name: file_sha256(path) for path in files if path.exists()})
+    small = [path for path in (base / "config.json", base / "tokenizer.json") if path.exists()]
+    weights = [*base.glob("*.safetensors"), *base.glob("*.bin")]
+    return digest(
+        {path.name: file_sha256(path) for path in small} | {path.name: _probe(path) for path in weights}
+    )
+
+
+def _probe(path: Path) -> str:
+    """Hash of a file's size and of 256 pieces spread evenly over it, up to 16 MiB in all, hex.
+
+    Reading all of the weights takes minutes; training changes nearly every one, so the pieces tell models
+    apart. A change of single weights goes unseen.
+    """
+    size = path.stat().st_size
+    found = hashlib.sha256(str(size).encode())
+    stride = max(size // PROBES, PROBE_BYTES)
+    with path.open("rb") as file:
+        for start in range(0, size, stride):
+            file.seek(start)
+            found.update(file.read(PROBE_BYTES))
+    return found.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ochat_ray.config import Recipe
-from ochat_ray.errors import CheckpointError, OchatError
+from ochat_ray.errors import OchatError
 from ochat_ray.exported import load_exported, write_chat_files
 from ochat_ray.manifest import manifest_hash, read_manifest
 from ochat_ray.model_types import load_model_type
@@ -19,9 +20,10 @@ from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train import log
 from ochat_ray.train.folders import Folders
 from ochat_ray.train.follow import follow
-from ochat_ray.train.identity import claim, identify
+from ochat_ray.train.identity import claimed, identify
 from ochat_ray.train.inputs import make_inputs
 from ochat_ray.train.packing import Plan
+from ochat_ray.train.placement import Need, find_need, waiting
 from ochat_ray.train.tokens import Tokens, check_origin, token_files
 
 # What libraries say while they start; the first two are about nothing that a user could change.
@@ -59,17 +61,24 @@ def train(data: Path, base: Path, output: Path, recipe: Recipe) -> TrainResult:
     template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
     for split in ("train", "eval"):
         check_origin(token_files(data, split), template, base)
-    claim(folders, identify(recipe, template, manifest, base))
-    if folders.model.exists():
-        return _finished(folders)
+    with claimed(folders, identify(recipe, template, manifest, base)):
+        if folders.model.exists():
+            return _finished(folders)
+        result = _run(data, base, folders, recipe)
+        _publish(folders, template, recipe, manifest, result)
+        return result
+
+
+def _run(data: Path, base: Path, folders: Folders, recipe: Recipe) -> TrainResult:
     make_inputs(data, base, folders, recipe.train)
+    need = find_need(recipe.train)
     plan, tokens = Plan.load(folders.tokens / "train" / "plan.npz"), Tokens.load(folders.tokens / "train")
     began = time.monotonic()
-    _fit(base, folders, recipe, plan)
+    _fit(base, folders, recipe, plan, need)
     seconds = time.monotonic() - began
     losses = log.read(folders.losses)
     steps = [entry for entry in losses if "loss" in entry]
-    result = TrainResult(
+    return TrainResult(
         model=folders.model,
         steps=plan.steps,
         tokens=int(tokens.lengths_N.sum()) * recipe.train.epochs,
@@ -79,11 +88,10 @@ def train(data: Path, base: Path, output: Path, recipe: Recipe) -> TrainResult:
         eval_loss=next((entry["eval_loss"] for entry in reversed(losses) if "eval_loss" in entry), None),
         seconds=seconds,
     )
-    _publish(folders, template, recipe, manifest, result)
-    return result
 
 
 def _finished(folders: Folders) -> TrainResult:
+    shutil.rmtree(folders.tokens, ignore_errors=True)  # a kill may have come before the end of _publish
     training = load_exported(folders.model).facts["training"]
     result = TrainResult(model=folders.model, **training)
     print(
@@ -94,16 +102,15 @@ def _finished(folders: Folders) -> TrainResult:
     return result
 
 
-def _train_worker(settings: dict[str, Any]) -> str | None:
+def _train_worker(settings: dict[str, Any]) -> OchatError | None:
     """Only workers need to import transformers, not this process nor Ray Train's controller."""
     from ochat_ray.train.loop import train_worker
 
     return train_worker(settings)
 
 
-def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan) -> None:
+def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan, need: Need) -> None:
     """Run the workers to the end of the plan, from the last checkpoint where there is one."""
-    import ray
     from ray.train import (
         CheckpointConfig,
         FailureConfig,
@@ -115,8 +122,6 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan) -> None:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     config = recipe.train
-    use_gpu = ray.cluster_resources().get("GPU", 0) > 0 if config.use_gpu == "auto" else config.use_gpu
-    each = {"CPU": config.threads, **({"GPU": 1} if use_gpu else {})}
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={
@@ -124,9 +129,9 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan) -> None:
             "base": str(base),
             "output": str(folders.output),
         },
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if need.gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=config.num_workers, use_gpu=use_gpu, resources_per_worker=each
+            num_workers=need.workers, use_gpu=need.gpu, resources_per_worker=need.each
         ),
         run_config=RunConfig(
             name=folders.run.name,
@@ -139,16 +144,22 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan) -> None:
         ),
     )
     try:
-        result = follow(trainer.fit, folders.losses, steps=plan.steps, epochs=config.epochs)
+        result = follow(
+            trainer.fit,
+            folders.losses,
+            steps=plan.steps,
+            epochs=config.epochs,
+            waiting=functools.partial(waiting, need),
+        )
     except TrainingFailedError as error:
         details = folders.output / "error.txt"
         details.write_text(f"{error}\n", encoding="utf-8")
         raise OchatError(
-            f"{folders.output}: training stopped after {config.max_failures + 1} failures, see {details}; "
+            f"{folders.output}: training failed and did not recover, see {details}; "
             "the same command goes on from the last checkpoint"
         ) from error
     if result.return_value is not None:
-        raise CheckpointError(result.return_value)
+        raise result.return_value
 
 
 def _publish(

@@ -26,13 +26,18 @@ def wait_for(found: Callable[[], T], *, what: str, seconds: float = 120) -> T:
     raise AssertionError(f"no {what} within {seconds} s")
 
 
-def has_checkpoint(output: Path) -> bool:
-    """Whether a checkpoint is registered, so that a restart has something to resume."""
+def registered_step(output: Path) -> int:
+    """The step of the last registered checkpoint, from which a restart goes on; 0 before the first."""
     try:
         snapshot = json.loads((output / "run" / "checkpoint_manager_snapshot.json").read_text())
     except (FileNotFoundError, ValueError):
-        return False
-    return bool(snapshot["checkpoint_results"])
+        return 0
+    return max((result["metrics"]["step"] for result in snapshot["checkpoint_results"]), default=0)
+
+
+def attempts(output: Path) -> list[dict[str, int]]:
+    """Where each start of the workers began, and how many they were."""
+    return log.read(output / "attempts.jsonl")
 
 
 def last_step(output: Path) -> int:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from transformers import LlamaConfig
 
 from ochat_ray.config import Recipe
-from ochat_ray.errors import CheckpointError, DataError
+from ochat_ray.errors import CheckpointError, ConfigError, DataError
 from ochat_ray.model_types import load_model_type
 from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train.base import make_tiny
+from ochat_ray.train.loop import forward_dtype
+from ochat_ray.train.model import load_model, refuse_dynamic_rope
 from ochat_ray.train.run import train
 from tests.train.prepared import write_prepared
 
@@ -23,11 +28,12 @@ def begun(tmp_path: Path, data: Path, base: Path, recipe: Recipe) -> Path:
     """An output whose run was begun and stopped before its workers started."""
     from ochat_ray.manifest import read_manifest
     from ochat_ray.train.folders import Folders
-    from ochat_ray.train.identity import claim, identify
+    from ochat_ray.train.identity import claimed, identify
 
     template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
     manifest = read_manifest(data, remedy="")
-    claim(Folders(tmp_path / "begun"), identify(recipe, template, manifest, base))
+    with claimed(Folders(tmp_path / "begun"), identify(recipe, template, manifest, base)):
+        pass
     return tmp_path / "begun"
 
 
@@ -104,3 +110,50 @@ def test_an_output_that_holds_other_things(tmp_path: Path, data: Path, base: Pat
     (tmp_path / "out/thesis.txt").write_text("mine")
     assert "not empty" in refusal(CheckpointError, data, base, tmp_path / "out", recipe)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
+def test_what_a_kill_left_before_the_first_file_is_no_other_thing(
+    tmp_path: Path, template: ChatTemplate, base: Path, recipe: Recipe
+) -> None:
+    write_prepared(tmp_path / "data", template, [], [["a", "b"]])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.run.json.123").write_text("{")
+    message = refusal(DataError, tmp_path / "data", base, tmp_path / "out", recipe)
+    assert "no training rows" in message  # so the output was taken
+    assert not (tmp_path / "out/.run.json.123").exists()
+
+
+def test_another_base_of_the_same_shape(begun: Path, data: Path, base: Path, recipe: Recipe) -> None:
+    other = begun.parent / "base"
+    shutil.copytree(base, other)
+    weights = bytearray((base / "model.safetensors").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (other / "model.safetensors").write_bytes(weights)
+    assert "the base model" in refusal(CheckpointError, data, other, begun, recipe)
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_type": "dynamic", "factor": 2.0},
+        {"rope_type": "longrope", "factor": 2.0, "short_factor": [1.0] * 4, "long_factor": [2.0] * 4},
+    ],
+)
+def test_positions_that_depend_on_the_pack(tmp_path: Path, base: Path, rope: dict[str, Any]) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    config = LlamaConfig.from_pretrained(base)
+    config.rope_parameters = {"rope_theta": 1e4, "original_max_position_embeddings": 1024, **rope}
+    config.save_pretrained(tmp_path / "base")
+    expected = rf"base/config\.json: rope_type '{rope['rope_type']}' changes"
+    with pytest.raises(CheckpointError, match=expected):
+        load_model(tmp_path / "base", activation_checkpointing=False)
+    with pytest.raises(CheckpointError, match=expected):  # for one kind of layer
+        refuse_dynamic_rope({"rope_parameters": {"full_attention": rope}}, tmp_path / "base")
+
+
+def test_full_precision_on_gpus(recipe: Recipe) -> None:
+    full = recipe.train.replace(dtype="float32")
+    with pytest.raises(ConfigError, match=r"train\.dtype = float32.*bfloat16 or auto"):
+        forward_dtype(full, torch.device("cuda"))
+    assert forward_dtype(full, torch.device("cpu")) == torch.float32
+    assert forward_dtype(recipe.train, torch.device("cuda")) == torch.bfloat16

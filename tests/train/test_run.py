@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from transformers import AutoModelForCausalLM, MambaConfig
 
 from ochat_ray.config import Recipe
-from ochat_ray.errors import CheckpointError
+from ochat_ray.errors import CheckpointError, OchatError
 from ochat_ray.exported import load_exported
 from ochat_ray.template import ChatTemplate
 from ochat_ray.train import log
@@ -26,7 +27,14 @@ from ochat_ray.train.packing import make_plan
 from ochat_ray.train.run import TrainResult, train
 from ochat_ray.train.schedule import learning_rate
 from ochat_ray.train.tokens import Tokens, copy_tokens, token_files
-from tests.train.runs import has_checkpoint, kill_one_worker, last_step, training_workers, wait_for
+from tests.train.runs import (
+    attempts,
+    kill_one_worker,
+    last_step,
+    registered_step,
+    training_workers,
+    wait_for,
+)
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -126,11 +134,15 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
     output = tmp_path / "out"
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(train, data, base, output, recipe)
-        wait_for(lambda: running.done() or has_checkpoint(output), what="checkpoint")
-        killed_at = last_step(output)
+        wait_for(lambda: running.done() or registered_step(output), what="checkpoint")
+        registered, killed_at = registered_step(output), last_step(output)
         kill_one_worker()
         result = running.result()
     assert killed_at < finished.steps
+    first, second = attempts(output)
+    assert first == {"step": 0, "workers": 2}
+    assert second["workers"] == 2 and second["step"] >= registered > 0
+    assert second["step"] % recipe.train.checkpoint_every == 0
     assert log_of(result) == log_of(finished)
 
 
@@ -156,7 +168,9 @@ def test_a_killed_driver_is_resumed_by_the_same_call_with_more_workers(
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for(lambda: driver.poll() is not None or has_checkpoint(output), what="checkpoint")
+        wait_for(lambda: driver.poll() is not None or registered_step(output), what="checkpoint")
+        with pytest.raises(CheckpointError, match="another `train` is at work"):
+            train(data, base, output, recipe)
     finally:
         workers = training_workers(driver.pid)
         driver.kill()
@@ -164,7 +178,9 @@ def test_a_killed_driver_is_resumed_by_the_same_call_with_more_workers(
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), what="end of the workers")
     assert not (output / "model").exists()
     assert 0 < last_step(output) < finished.steps
+    registered = registered_step(output)
     result = train(data, base, output, recipe)
+    assert attempts(output) == [{"step": 0, "workers": 1}, {"step": registered, "workers": 2}]
     assert [entry["step"] for entry in log_of(result)] == [entry["step"] for entry in log_of(finished)]
     assert losses_of(result)[:20] == pytest.approx(losses_of(finished)[:20], rel=1e-6)
     assert losses_of(result) == pytest.approx(losses_of(finished), abs=1e-5)
@@ -174,8 +190,11 @@ def test_a_finished_run_is_recognised(
     finished: TrainResult, data: Path, base: Path, recipe: Recipe, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written = (finished.model / "model.safetensors").stat().st_mtime_ns
+    tokens = finished.model.parent / "tokens"  # left where a kill came just after the model appeared
+    tokens.mkdir()
     assert train(data, base, finished.model.parent, recipe) == finished
     assert (finished.model / "model.safetensors").stat().st_mtime_ns == written
+    assert not tokens.exists()
     assert "finished already" in capsys.readouterr().err
 
 
@@ -192,6 +211,18 @@ def test_a_model_that_cannot_be_packed_is_refused_in_one_line(
         train(data, source, tmp_path / "out", alone)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "out" / "model").exists()
+
+
+def test_a_run_that_diverges_stops_before_it_is_saved(
+    data: Path, base: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    wild = recipe.train.replace(learning_rate=1e30, warmup_ratio=0.0, checkpoint_every=1, max_failures=0)
+    with pytest.raises(OchatError, match=r"step \d+: loss .* at learning rate \S+: .*train\.learning_rate"):
+        train(data, base, tmp_path / "out", recipe.replace(train=wild))
+    logged = log.read(tmp_path / "out/losses.jsonl")
+    assert all(math.isfinite(entry["loss"]) for entry in logged if "loss" in entry)
+    assert registered_step(tmp_path / "out") == last_step(tmp_path / "out")
+    assert not (tmp_path / "out/model").exists() and len(attempts(tmp_path / "out")) == 1
 
 
 def test_the_output_says_which_run_it_holds(finished: TrainResult) -> None:
