@@ -14,9 +14,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ochat_ray import __version__
 from ochat_ray.errors import ConfigError, OchatError
+
+if TYPE_CHECKING:
+    from ochat_ray.config import Recipe
 
 DEFAULT_RECIPE = "openchat"
 DEFAULT_URL = "http://127.0.0.1:18888/v1"
@@ -137,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = command("inspect", _inspect, "show what is in a page, a prepared folder or a model folder")
     inspect.add_argument("path", type=Path, help="a saved page, or a folder that prepare or train wrote")
-    inspect.add_argument("-n", "--number", type=int, default=3, help="conversations to show")
+    inspect.add_argument("-n", "--number", type=int, default=3, help="conversations to show (default: 3)")
     inspect.add_argument(
         "--rejected", metavar="REASON", nargs="?", const="", help="show rejects (of a reason)"
     )
@@ -174,10 +178,28 @@ def _base(args: argparse.Namespace) -> None:
     print(f"base model for {recipe.model_type} in {args.output}")
 
 
+def _check_pages(source: Path, output: Path) -> None:
+    """Tell of wrong folders at once: starting Ray takes many seconds."""
+    from ochat_ray.data.sources import find_pages, pages_folder
+
+    find_pages(pages_folder(source), leave_out=output)
+
+
+def _check_base(recipe: Recipe, base: Path) -> None:
+    """Tell of a base model that does not fit at once."""
+    from ochat_ray.model_types import load_model_type
+    from ochat_ray.template import ChatTemplate
+    from ochat_ray.tokenizer import ChatTokenizer
+
+    ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
+
+
 def _prepare(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
+    _check_pages(args.input, args.output)
+    _check_base(recipe, args.base)
     from ochat_ray.data.pipeline import prepare
     from ochat_ray.inspect import funnel
     from ochat_ray.runtime import cluster
@@ -192,6 +214,10 @@ def _train(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
+    _check_base(recipe, args.base)
+    from ochat_ray.manifest import read_manifest
+
+    read_manifest(args.data, remedy="`ochat-ray prepare`")
     from ochat_ray.runtime import cluster
     from ochat_ray.train.run import train
 
@@ -222,6 +248,8 @@ def _pipeline(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
+    _check_pages(args.input, args.output)
+    _check_base(recipe, args.base)
     from ochat_ray.pipeline import pipeline
     from ochat_ray.runtime import cluster
 

@@ -60,7 +60,11 @@ def demo(work: Path, *, port: int, keep: bool) -> int:
             right = _ask(url, questions()[:ASKED])
             print(f"\n{funnel(manifest['counts'])}")
             print(f"{'training steps':28} {result.steps:>12,}")
-            print(f"{'loss, first to last step':28} {result.first_loss:>5.3f} to {result.last_loss:.4f}")
+            print(f"{'training loss, first step':28} {result.first_loss:>12.3f}")
+            print(f"{'training loss, last step':28} {result.last_loss:>12.3f}")
+            print(
+                f"{'loss on held-out text':28} {result.eval_loss:>12.3f}  (it learned by heart, as it should)"
+            )
             print(f"\n{right} of {ASKED} answers as taught, in {duration(time.monotonic() - began)}")
             _what_next(work, result.model, url, keep)
             if keep:
@@ -103,11 +107,11 @@ def _ask(url: str, asked: list[Question]) -> int:
 def _what_next(work: Path, model: Path, url: str, keep: bool) -> None:
     port = urlsplit(url).port
     data, folder = shlex.quote(str(work / "data")), shlex.quote(str(model))
-    first = f"The model is served at {url}" if keep else f"  ochat-ray serve {folder} serve.port={port}"
+    first = f"# served at {url}" if keep else f"ochat-ray serve {folder} serve.port={port}"
     print(
         f"""
 To go on (`source .venv/bin/activate` puts ochat-ray on your PATH):
-{first}
+  {first}
   ochat-ray chat --url {url}
   ochat-ray inspect {data} --tokens
   ochat-ray inspect {data} --rejected

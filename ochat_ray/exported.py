@@ -111,7 +111,7 @@ def load_exported(folder: str | Path) -> Exported:
     jinja = folder / JINJA
     if not jinja.exists() or jinja.read_text(encoding="utf-8") != template.to_jinja():
         raise CheckpointError(
-            f"{jinja}: is not the template that the model was trained with; "
-            "export it again with `ochat-ray train`"
+            f"{jinja}: is not the template that the model was trained with; restore it, "
+            "or export the model again with `ochat-ray train`"
         )
     return Exported(folder, template, facts)

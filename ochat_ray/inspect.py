@@ -64,13 +64,12 @@ def _model(path: Path) -> Iterator[str]:
 
 def _prepared(path: Path, number: int, rejected: str | None, tokens: bool) -> Iterator[str]:
     manifest = read_manifest(path, remedy="`ochat-ray prepare`")
-    yield funnel(manifest["counts"])
+    counts = manifest["counts"]
     if rejected is not None:
-        rows = (row for row in _rows(path / "rejected") if row["reason"] == rejected or not rejected)
-        for row in _first(rows, number):
-            yield f"\n{row['reason']}: {row['detail']} ({row['source']})"
-            yield from _conversation(row["id"], [Message(**m) for m in row["messages"] or ()])
-    elif tokens:
+        yield from _rejected(path, counts["rejected"], number, rejected)
+        return
+    yield funnel(counts)
+    if tokens:
         template = _template(manifest)
         for row in _first(_rows(path / "tokens" / "train"), number):
             yield f"\n{row['id']}: {len(row['input_ids'])} tokens"
@@ -78,6 +77,18 @@ def _prepared(path: Path, number: int, rejected: str | None, tokens: bool) -> It
     else:
         for row in _first(_rows(path / "conversations"), number):
             yield from _conversation(row["id"], [Message(**m) for m in row["messages"]])
+
+
+def _rejected(path: Path, counts: dict[str, int], number: int, reason: str) -> Iterator[str]:
+    if reason and reason not in counts:
+        raise DataError(f"{path}: nothing was rejected for {reason!r}; reasons: {', '.join(sorted(counts))}")
+    rows = (row for row in _rows(path / "rejected") if row["reason"] == reason or not reason)
+    for row in _first(rows, number):
+        yield f"\n{row['reason']}: {row['detail']} ({row['source']})"
+        yield from _conversation(row["id"], [Message(**m) for m in row["messages"] or ()])
+    more = (counts[reason] if reason else sum(counts.values())) - number
+    if more > 0:
+        yield f"\n{more:,} more; -n N shows N"
 
 
 def _rows(folder: Path) -> Iterator[dict[str, Any]]:

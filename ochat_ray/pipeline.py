@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def serve(model: Path, config: ServeConfig, *, wait: bool) -> None:
     """Deploy an exported model; with `wait`, keep it up until the program is interrupted."""
     from ochat_ray.serve.app import deploy, shutdown
 
+    print(f"loading {model}", file=sys.stderr, flush=True)
     url = deploy(model, config)
     print(f"serving {model} at {url}; talk to it with `ochat-ray chat --url {url}`", flush=True)
     if not wait:

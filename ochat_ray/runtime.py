@@ -6,8 +6,11 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +24,6 @@ QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
 FOLDERS = Path("/tmp")  # not TMPDIR: sockets lie below, and their paths must stay short
-
 
 _fixed = False
 
@@ -82,9 +84,23 @@ def _joined(address: str) -> Iterator[None]:
             "`ray start --head`, or leave out --address and RAY_ADDRESS for a private one"
         ) from error
     try:
-        yield
+        with _terminable():
+            yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM as an interrupt for the length of the block: Ray's own handler aborts and leaves orphans."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -93,6 +109,7 @@ def _private(cpus: int) -> Iterator[None]:
     import ray
 
     _sweep()
+    print("starting a private Ray cluster", file=sys.stderr, flush=True)
     folder = tempfile.mkdtemp(prefix=f"ochat-{os.getpid()}-", dir=FOLDERS)
     try:
         ray.init(
@@ -105,7 +122,8 @@ def _private(cpus: int) -> Iterator[None]:
             _temp_dir=folder,
         )
         _fixed = True
-        yield
+        with _terminable():
+            yield
     finally:
         _fixed = False
         ray.shutdown()

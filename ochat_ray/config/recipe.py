@@ -71,9 +71,9 @@ def _path(name_or_file: str) -> Path:
     names = recipe_names()
     if name_or_file not in names:
         near = difflib.get_close_matches(name_or_file, names, n=1)
-        hint = f"did you mean `{near[0]}`? " if near else ""
+        hint = f"did you mean `{near[0]}`? Known: " if near else "known: "
         raise ConfigError(
-            f"unknown recipe `{name_or_file}`: {hint}Known: {', '.join(names)}; or give the path of a YAML"
+            f"unknown recipe `{name_or_file}`: {hint}{', '.join(names)}; or give the path of a YAML"
         )
     return FOLDER / f"{name_or_file}.yaml"
 

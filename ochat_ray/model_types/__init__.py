@@ -96,9 +96,9 @@ def load_model_type(name_or_path: str) -> ModelType:
                 if name_or_path in found.aliases:
                     return found
             near = difflib.get_close_matches(name_or_path, known, n=1)
-            hint = f"did you mean `{near[0]}`? " if near else ""
+            hint = f"did you mean `{near[0]}`? Known: " if near else "known: "
             raise ConfigError(
-                f"unknown model type `{name_or_path}`: {hint}Known: {', '.join(sorted(known))}; "
+                f"unknown model type `{name_or_path}`: {hint}{', '.join(sorted(known))}; "
                 "or give the path of a YAML"
             )
         path = known[name_or_path]

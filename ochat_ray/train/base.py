@@ -27,12 +27,12 @@ def make_tiny(output: Path, recipe: Recipe) -> None:
 
     The same recipe gives the same files. Raises CheckpointError if `output` is not empty.
     """
+    _require_empty(output)
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    _require_empty(output)
     kind, shape = load_model_type(recipe.model_type), recipe.base
     template = ChatTemplate(kind, _tiny_tokenizer(kind, shape.vocab_size))
     with torch.random.fork_rng(devices=[]):
@@ -60,11 +60,6 @@ def extend(source: Path, output: Path, recipe: Recipe) -> None:
 
     Raises CheckpointError if `output` is not empty, or `source` is no model of which this can be made.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
     _require_empty(output)
     for name, found in {
         "config.json": (source / "config.json").exists(),
@@ -73,6 +68,11 @@ def extend(source: Path, output: Path, recipe: Recipe) -> None:
     }.items():
         if not found:
             raise CheckpointError(f"{source}: no {name}; give a complete Hugging Face model folder")
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     kind = load_model_type(recipe.model_type)
     known = ChatTokenizer.load(source)
     tokenizer = add_tokens(known, [*kind.specials])

@@ -42,9 +42,22 @@ def test_files_to_mount_are_there() -> None:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_local_cluster_names_a_port_of_rays_own() -> None:
+    done = subprocess.run(
+        ["bash", str(CLUSTER / "local.sh")],
+        env={"PATH": "/usr/bin:/bin", "PORT": "19380"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "port 19380 is one of Ray's workers'" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_local_cluster_names_a_busy_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+        port = server.getsockname()[1]  # ephemeral ports start above those of Ray's workers
         done = subprocess.run(
             ["bash", str(CLUSTER / "local.sh")],
             env={"PATH": "/usr/bin:/bin", "PORT": str(port)},
