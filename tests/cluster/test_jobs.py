@@ -43,6 +43,8 @@ class Head:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{self.dashboard}",
             "PYTHONPATH": "",
+            # The `python` of the submit lines is the first on the head's PATH.
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(folder),
         }
         command = [RAY, "start", "--head", "--block", "--num-cpus=4", f"--port={free_port()}"]

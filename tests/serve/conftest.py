@@ -107,6 +107,7 @@ def listening(api: Any) -> Iterator[str]:
     """A FastAPI application on a free port of the loopback address; gives its URL."""
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
+    sock.listen()  # clients that come before the server runs wait for it
     server = uvicorn.Server(uvicorn.Config(api, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()

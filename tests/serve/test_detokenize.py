@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from conftest import make_tokenizer  # type: ignore[import-not-found]
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ochat_ray.serve.engine.detokenize import Detokenizer, StopStrings
 from ochat_ray.tokenizer import ESCAPE, SEGMENT
+from tests.serve.conftest import make_tokenizer
 
 TOKENIZER = make_tokenizer(vocab_size=260)  # hardly any merges: most characters are several tokens
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import llama  # type: ignore[import-not-found]
 from torch import Tensor
 
 from ochat_ray.errors import RequestError
@@ -27,6 +26,7 @@ from ochat_ray.serve.engine.request import (
 from ochat_ray.serve.engine.room import BLOCK
 from ochat_ray.serve.engine.runner import Runner
 from ochat_ray.serve.engine.scheduler import Step
+from tests.serve.conftest import llama
 
 PATIENCE_S = 60.0
 

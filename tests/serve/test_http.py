@@ -11,7 +11,6 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from conftest import listening  # type: ignore[import-not-found]
 
 from ochat_ray.conversation import Message
 from ochat_ray.exported import Exported
@@ -24,6 +23,7 @@ from ochat_ray.serve.engine.request import (
     OverloadedError,
 )
 from ochat_ray.serve.http import create_api
+from tests.serve.conftest import listening
 
 HI: list[Any] = [{"role": "user", "content": "hi"}]
 
