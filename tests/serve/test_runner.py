@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 import transformers as hf
-from test_engine import reference  # type: ignore[import-not-found]
 
 from ochat_ray.errors import CheckpointError
 from ochat_ray.serve.engine.room import BLOCK, Room
 from ochat_ray.serve.engine.runner import Runner
 from ochat_ray.serve.engine.scheduler import Request, Scheduler
 from tests.serve.conftest import llama
+from tests.serve.test_engine import reference
 
 SMALL: dict[str, Any] = {
     "vocab_size": 300,
