@@ -150,6 +150,12 @@ async def sixteen_streams(base_url: str) -> None:
     assert len(set(alone)) == 16
 
 
+def test_invalid_json_raises_the_clients_own_exception(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="not valid JSON") as raised:
+        client.post("/chat/completions", cast_to=object, content=b'{"model": ')
+    assert raised.value.code == "invalid_json"
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_errors_before_the_first_token_have_a_status(client: openai.OpenAI, stream: bool) -> None:
     with pytest.raises(openai.NotFoundError) as missing:
