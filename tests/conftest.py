@@ -34,8 +34,6 @@ def shared_data() -> Path:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("slow") and os.environ.get("OCHAT_SLOW") != "1":
-            item.add_marker(pytest.mark.skip(reason="slow: set OCHAT_SLOW=1 to run it"))
         if item.get_closest_marker("gpu"):
             import torch
 
