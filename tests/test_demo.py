@@ -12,16 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 DEADLINE_S = 400
 
 
 def command(work: Path, port: int) -> list[str]:
     return [sys.executable, "-m", "ochat_ray", "demo", "--work", str(work), "--port", str(port)]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def members(group: int) -> list[str]:

@@ -7,6 +7,7 @@ import json
 from ochat_ray.config import ServeConfig
 from ochat_ray.errors import CheckpointError
 from ochat_ray.exported import Exported
+from ochat_ray.positions import position_limit
 from ochat_ray.serve.engine.limits import Limits
 
 
@@ -17,7 +18,7 @@ def limits_of(exported: Exported, config: ServeConfig) -> Limits:
         shape = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); export the model again") from error
-    positions = shape.get("max_position_embeddings") or shape.get("n_positions")  # GPT-2's family
+    positions = position_limit(shape)
     context = exported.model_type.context
     engine = config.engine
     return Limits(

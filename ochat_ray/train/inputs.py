@@ -9,6 +9,7 @@ from typing import Any
 
 from ochat_ray.config import TrainConfig
 from ochat_ray.errors import CheckpointError, DataError
+from ochat_ray.positions import position_limit
 from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train.folders import Folders
 from ochat_ray.train.packing import make_plan
@@ -54,7 +55,7 @@ def _check_lengths(tokens: Tokens, data: Path, base: Path, config: TrainConfig) 
             f"{config.max_tokens:,}; raise train.max_tokens, or lower data.max_tokens and prepare again"
         )
     shape = _read_config(base)
-    positions = shape.get("max_position_embeddings") or shape.get("n_positions")
+    positions = position_limit(shape)
     if positions is not None and longest > positions:
         raise CheckpointError(
             f"{base}/config.json: {positions:,} positions, but the longest conversation has "

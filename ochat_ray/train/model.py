@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from ochat_ray.errors import CheckpointError
+from ochat_ray.positions import changing_rope
 from ochat_ray.train import attention
 from ochat_ray.train.batch import PackedBatch
 from ochat_ray.train.loss import packed_loss
@@ -96,22 +96,12 @@ def load_model(base: Path, *, activation_checkpointing: bool) -> PackedModel:
 
 def refuse_dynamic_rope(config: dict[str, Any], base: Path) -> None:
     """Raises CheckpointError where positions are embedded otherwise for longer sequences."""
-    for rope in _rope_types(config):
-        if "dynamic" in rope or rope == "longrope":
-            raise CheckpointError(
-                f"{base}/config.json: rope_type {rope!r} changes with the longest conversation of a pack; "
-                "train a model with another, such as 'default', 'linear', 'yarn' or 'llama3'"
-            )
-
-
-def _rope_types(config: Any) -> Iterator[str]:
-    """Every `rope_type`: there may be one for each kind of layer, and for each part of a model."""
-    if isinstance(config, dict):
-        for name, value in config.items():
-            if name == "rope_type" and isinstance(value, str):
-                yield value
-            else:
-                yield from _rope_types(value)
+    rope = changing_rope(config)
+    if rope is not None:
+        raise CheckpointError(
+            f"{base}/config.json: rope_type {rope!r} changes with the longest conversation of a pack; "
+            "train a model with another, such as 'default', 'linear', 'yarn' or 'llama3'"
+        )
 
 
 def layer_classes(hf: Any) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,17 +16,13 @@ import openai
 import pytest
 
 from ochat_ray.sample import questions, write_pages
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 RAY = str(Path(sys.executable).parent / "ray")
 TINY = ["--recipe", "tiny-cpu"]
 # A few steps only: this is about the way, the demo is about the answers.
 SHORT = ["train.epochs=1", "base.layers=1"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Head:

@@ -26,17 +26,11 @@ from ochat_ray.exported import Exported
 from ochat_ray.serve import app
 from ochat_ray.serve.chat import ChatService
 from ochat_ray.serve.protocol import ChatRequest
+from tests.ports import free_port
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 PATIENCE_S = 120.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def config(**changes: Any) -> ServeConfig:

@@ -12,6 +12,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from ochat_ray.errors import CheckpointError
+from ochat_ray.positions import changing_rope
 from ochat_ray.serve.engine.kv_cache import KVCache
 from ochat_ray.serve.engine.room import Room
 from ochat_ray.serve.engine.scheduler import Request, Scheduler, Step
@@ -120,18 +121,9 @@ class Runner:
 def _refuse_changing_positions(config: Any) -> None:
     """Raises CheckpointError for rotary embeddings whose angles depend on the longest sequence that runs:
     a request's text would change with its neighbours, and its cached keys would become wrong."""
-    found = _rope_types(getattr(config, "rope_parameters", None))
-    changing = [kind for kind in found if kind == "longrope" or "dynamic" in kind]
-    if changing:
+    kind = changing_rope(config.to_dict())
+    if kind is not None:
         raise CheckpointError(
-            f"{config.model_type}: rope type {changing[0]!r} changes positions with the longest running "
+            f"{config.model_type}: rope type {kind!r} changes positions with the longest running "
             "request; the engine cannot serve that yet"
         )
-
-
-def _rope_types(parameters: Any) -> list[str]:
-    """The values of `rope_type` at any depth: some models have parameters for each kind of layer."""
-    if not isinstance(parameters, dict):
-        return []
-    kinds = [value for name, value in parameters.items() if name == "rope_type" and isinstance(value, str)]
-    return kinds + [kind for value in parameters.values() for kind in _rope_types(value)]
