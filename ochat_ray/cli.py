@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_RECIPE = "openchat"
 DEFAULT_URL = "http://127.0.0.1:18888/v1"
 STAGES = ("base", "prepare", "train", "serve", "pipeline", "config")  # these take a recipe
+FORMATS = ("page", "json", "jsonl", "parquet", "tar", "zip")
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 
@@ -102,6 +103,14 @@ def _parser() -> argparse.ArgumentParser:
             )
         return sub
 
+    def inputs(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "input",
+            nargs="+",
+            help="folders, files, archives, globs or URIs of saved pages, JSON exports, JSON Lines or Parquet",
+        )
+        sub.add_argument("--format", choices=FORMATS, help="what all files are (default: told by their names)")
+
     demo = command("demo", _demo, "the whole way on the shipped sample, in minutes on two cores")
     demo.add_argument("--work", type=Path, default=Path(".demo"), help="folder for everything it makes")
     demo.add_argument("--port", type=int, default=18888, help="port of the endpoint")
@@ -115,12 +124,18 @@ def _parser() -> argparse.ArgumentParser:
     base.add_argument("--from", dest="source", type=Path, help="Hugging Face folder to extend")
 
     prepare = stage("prepare", _prepare, "saved chat pages to token files")
-    prepare.add_argument("input", type=Path, help="folder that holds ShareGPT/ with saved pages, or is one")
-    prepare.add_argument("output", type=Path, help="folder to write")
-    prepare.add_argument("--base", type=Path, required=True, help="folder of the base model (its tokenizer)")
+    inputs(prepare)
+    prepare.add_argument("output", help="folder to write, or s3:// or gs:// URI")
+    prepare.add_argument(
+        "--base",
+        metavar="[MODEL_TYPE=]DIR",
+        action="append",
+        required=True,
+        help="folder of the base model, whose tokenizer is used; again with MODEL_TYPE= for each further one",
+    )
 
     train = stage("train", _train, "fine-tune a base model on prepared token files")
-    train.add_argument("data", type=Path, help="folder that `prepare` wrote")
+    train.add_argument("data", help="folder that `prepare` wrote, or its s3:// or gs:// URI")
     train.add_argument("output", type=Path, help="folder to write; the model goes to OUTPUT/model")
     train.add_argument("--base", type=Path, required=True, help="folder of the base model")
 
@@ -128,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("model", type=Path, help="folder that `train` exported")
 
     pipeline = stage("pipeline", _pipeline, "prepare, train and serve in one go")
-    pipeline.add_argument("input", type=Path, help="folder of saved pages, as for prepare")
+    inputs(pipeline)
     pipeline.add_argument("output", type=Path, help="folder to write: OUTPUT/data, OUTPUT/train")
     pipeline.add_argument("--base", type=Path, required=True, help="folder of the base model")
 
@@ -178,46 +193,46 @@ def _base(args: argparse.Namespace) -> None:
     print(f"base model for {recipe.model_type} in {args.output}")
 
 
-def _check_pages(source: Path, output: Path) -> None:
-    """Tell of wrong folders at once: starting Ray takes many seconds."""
-    from ochat_ray.data.sources import find_pages, pages_folder
+def _check_inputs(args: argparse.Namespace) -> None:
+    """Tell of wrong inputs at once: starting Ray takes many seconds."""
+    from ochat_ray.data.read.find import find_inputs
 
-    find_pages(pages_folder(source), leave_out=output)
+    find_inputs(args.input, args.format, leave_out=[args.output])
 
 
-def _check_base(recipe: Recipe, base: Path) -> None:
-    """Tell of a base model that does not fit at once."""
-    from ochat_ray.model_types import load_model_type
-    from ochat_ray.template import ChatTemplate
-    from ochat_ray.tokenizer import ChatTokenizer
+def _check_base(recipe: Recipe, bases: Sequence[str]) -> None:
+    """Tell of base models that do not fit at once."""
+    from ochat_ray.data.targets import load_targets
 
-    ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
+    load_targets(recipe, bases)
 
 
 def _prepare(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
-    _check_pages(args.input, args.output)
+    _check_inputs(args)
     _check_base(recipe, args.base)
     from ochat_ray.data.pipeline import prepare
     from ochat_ray.inspect import funnel
     from ochat_ray.runtime import cluster
 
     with cluster(args.address):
-        manifest = prepare(args.input, args.output, recipe, args.base)
+        manifest = prepare(args.input, args.output, recipe, args.base, kind=args.format)
     print(funnel(manifest["counts"]))
-    print(f"token files in {args.output}; look with `ochat-ray inspect {args.output}`")
+    print(f"report in {args.output}/report.html; look with `ochat-ray inspect {args.output}`")
 
 
 def _train(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
-    _check_base(recipe, args.base)
+    _check_base(recipe, [args.base])
     from ochat_ray.manifest import read_manifest
 
-    read_manifest(args.data, remedy="`ochat-ray prepare`")
+    from ochat_ray.storage import storage
+
+    read_manifest(storage(args.data), remedy="`ochat-ray prepare`")
     from ochat_ray.runtime import cluster
     from ochat_ray.train.run import train
 
@@ -248,13 +263,13 @@ def _pipeline(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
-    _check_pages(args.input, args.output)
-    _check_base(recipe, args.base)
+    _check_inputs(args)
+    _check_base(recipe, [args.base])
     from ochat_ray.pipeline import pipeline
     from ochat_ray.runtime import cluster
 
     with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads) as private:
-        pipeline(args.input, args.output, args.base, recipe, wait=private)
+        pipeline(args.input, args.output, args.base, recipe, kind=args.format, wait=private)
 
 
 def _chat(args: argparse.Namespace) -> int:

@@ -2,10 +2,13 @@
 
 A prepared folder holds
 
-    conversations/*.parquet   CONVERSATIONS: what was kept, as text
-    rejected/*.parquet        REJECTED: what was not, with its reason
-    tokens/{train,eval}/*.parquet   TOKENS: what training reads
-    manifest.json             counts, recipe, versions and the sha256 of every file (manifest.py)
+    clean/*.parquet                          CLEAN: what was kept, as text
+    rejected/*.parquet                       REJECTED: what was not, with its reason
+    tokens/MODEL_TYPE/{train,eval}/*.arrow   TOKENS: what training maps into memory
+    report.html, report.json                 for people, and for programs
+    manifest.json                            counts, recipe, versions and the sha256 of every file (manifest.py)
+
+and a folder of packed pages PAGES as *.parquet and a manifest.
 """
 
 from __future__ import annotations
@@ -14,13 +17,16 @@ import pyarrow as pa
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("weight", pa.float32())]))
 
-CONVERSATIONS = pa.schema(
+CLEAN = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
         pa.field("model", pa.string()),
+        pa.field("class", pa.string()),
         pa.field("condition", pa.string()),
+        pa.field("language", pa.string()),
+        pa.field("group", pa.string()),  # the smallest id among its near-duplicates, where it has any
         pa.field("messages", MESSAGES, nullable=False),
     ]
 )
@@ -31,6 +37,8 @@ REJECTED = pa.schema(
         pa.field("source", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("detail", pa.string(), nullable=False),
+        pa.field("model", pa.string()),
+        pa.field("language", pa.string()),
         pa.field("messages", MESSAGES),
         pa.field("raw", pa.binary()),
     ]
@@ -39,8 +47,17 @@ REJECTED = pa.schema(
 TOKENS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
+        pa.field("piece", pa.int32(), nullable=False),  # from 0, of the rows of a split conversation
+        pa.field("class", pa.string()),
         pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
         pa.field("weights", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+PAGES = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("page", pa.binary(), nullable=False),
     ]
 )
 

@@ -22,9 +22,10 @@ class Message:
 class Conversation:
     """A whole conversation in order.
 
-    `id` is the share id (stable between saves), `source` the file it came from, `model` the label of
-    the model that answered as the source states it (None where the page says nothing), `condition`
-    the class that conditioned model types put into their prefixes (None: the model type's default).
+    `id` is the share id (stable between saves), `source` where it came from (a file, or a file and a
+    line in it), `model` the label of the model that answered as the source states it (None where it
+    says nothing), `condition` the class that conditioned model types put into their prefixes (None: the
+    model type's default), `language` the ISO 639 code of its text (None: not looked at yet).
     """
 
     id: str
@@ -32,11 +33,12 @@ class Conversation:
     messages: tuple[Message, ...]
     model: str | None = None
     condition: str | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A conversation or page that was turned away, kept with why.
+    """A conversation or document that was turned away, kept with why.
 
     `reason` is a short stable code to count by (`no_data`, `blocked_word`, ...), `detail` a sentence
     for a person. `messages` is what had been understood by then; `raw` the bytes where nothing had.
@@ -48,6 +50,8 @@ class Rejected:
     detail: str
     messages: tuple[Message, ...] = ()
     raw: bytes | None = None
+    model: str | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

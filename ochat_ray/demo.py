@@ -48,7 +48,7 @@ def demo(work: Path, *, port: int, keep: bool) -> int:
             make_tiny(base, recipe)
 
         _step(3, "clean, deduplicate, filter, render, tokenise", work / "data")
-        manifest = prepare(pages, work / "data", recipe, base)
+        manifest = prepare([pages], work / "data", recipe, [base])
 
         _step(4, "fine-tune", work / "train")
         result = train(work / "data", base, work / "train", recipe)

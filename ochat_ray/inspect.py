@@ -35,15 +35,19 @@ def inspect(path: Path, *, number: int, rejected: str | None, tokens: bool) -> I
 
 def funnel(counts: dict[str, Any]) -> str:
     """The counts of a prepared folder as a table: what came in, what went where and why."""
-    rows: list[tuple[str, str]] = [("pages", f"{counts['pages']:,}")]
+    rows: list[tuple[str, str]] = [("documents", f"{counts['documents']:,}")]
     rows += [(f"  rejected: {reason}", f"-{n:,}") for reason, n in sorted(counts["rejected"].items())]
     rows.append(("conversations kept", f"{counts['kept']:,}"))
-    for split in ("train", "eval"):
-        facts = counts[split]
-        rows.append((f"  {split} conversations", f"{facts['conversations']:,}"))
-        rows.append((f"  {split} tokens", f"{facts['tokens']:,}"))
-        rows.append((f"  {split} tokens with loss", f"{facts['target_tokens']:,}"))
-    return "\n".join(f"{name:28} {value:>12}" for name, value in rows)
+    for name, tokens in counts["tokens"].items():
+        rows.append((f"for {name}", ""))
+        for split in ("train", "eval"):
+            facts = tokens[split]
+            rows.append((f"  {split} conversations", f"{facts['conversations']:,}"))
+            rows.append((f"  {split} tokens", f"{facts['tokens']:,}"))
+            rows.append((f"  {split} tokens with loss", f"{facts['target_tokens']:,}"))
+        rows.append(("  lost to the context", f"{tokens['lost']['tokens']:,}"))
+        rows.append(("  lost tokens with loss", f"{tokens['lost']['target_tokens']:,}"))
+    return "\n".join(f"{name:28} {value:>12}".rstrip() for name, value in rows)
 
 
 def _page(path: Path) -> Iterator[str]:

@@ -1,22 +1,20 @@
 """Finished folders say so: a manifest of counts, origins and the sha256 of every file, written last.
 
-A folder without its manifest is unfinished. Files appear whole or not at all (written aside, renamed).
+A folder without its manifest is unfinished.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ochat_ray.errors import DataError
+from ochat_ray.storage import Storage, read, storage, writing
 
 NAME = "manifest.json"
 # What decides results; the rest of the environment is in the constraints file.
@@ -34,49 +32,21 @@ PACKAGES = (
 )
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` in one step if the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield aside
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def leftovers(path: Path) -> list[Path]:
-    """What a killed `writing(path)` left beside it; for whoever alone may write there."""
-    return sorted(path.parent.glob(f".{path.name}.*"))
-
-
-def lock_file(path: Path) -> IO[str] | None:
-    """The file opened and locked until it is closed or the process ends; None if another process has it.
-
-    Raises OSError where it cannot be written.
-    """
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        if isinstance(error, BlockingIOError):
-            return None
-        raise
-    return file
+def json_bytes(value: Any) -> bytes:
+    """JSON for people to read."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON for people to read, atomically."""
     with writing(path) as aside:
-        aside.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        aside.write_bytes(json_bytes(value))
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide results, where installed."""
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Versions of Python and of packages, where installed; by default of those that decide results."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -95,40 +65,45 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def write_manifest(folder: Path, files: Sequence[Path], facts: dict[str, Any]) -> dict[str, Any]:
-    """Close a folder: `facts`, versions, and sha256 and size of each of `files` (inside `folder`)."""
-    listing = {
-        str(path.relative_to(folder)): {"sha256": file_sha256(path), "bytes": path.stat().st_size}
-        for path in sorted(files)
-    }
-    manifest = {**facts, "versions": versions(), "files": listing}
-    write_json(folder / NAME, manifest)
+def file_facts(data: Any) -> dict[str, Any]:
+    """What a manifest says of a file of these bytes."""
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": memoryview(data).nbytes}
+
+
+def write_manifest(folder: Storage, files: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Close a folder: `facts`, versions, and `files` (path in the folder: its `file_facts`)."""
+    manifest = {**facts, "versions": versions(), "files": dict(sorted(files.items()))}
+    folder.write(NAME, json_bytes(manifest))
     return manifest
 
 
-def read_manifest(folder: Path, *, remedy: str) -> dict[str, Any]:
+def read_manifest(folder: Storage | Path, *, remedy: str) -> dict[str, Any]:
     """The manifest of a finished folder, whose files are all there with the sizes it names.
 
     Raises DataError naming folder, cause and `remedy` (the command that makes the folder).
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; make it with {remedy}")
-    path = folder / NAME
+    if isinstance(folder, Path):
+        folder = storage(folder)
+    where = folder.location
+    if not folder.exists(""):
+        raise DataError(f"{where}: no such folder; make it with {remedy}")
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(read(folder, NAME))
         files = manifest["files"].items()
     except FileNotFoundError:
         raise DataError(
-            f"{folder}: no {NAME}, so it was never finished; run {remedy} again (finished parts are kept)"
+            f"{where}: no {NAME}, so it was never finished; run {remedy} again (finished parts are kept)"
         ) from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: not a manifest ({error!r}); delete it and run {remedy} again") from error
+        raise DataError(
+            f"{where}/{NAME}: not a manifest ({error!r}); delete it and run {remedy} again"
+        ) from error
+    sizes = {entry.path: entry.size for entry in folder.entries()}
     for name, facts in files:
-        file = folder / name
-        size = file.stat().st_size if file.exists() else None
+        size = sizes.get(name)
         if size != facts["bytes"]:
             found = "is missing" if size is None else f"has {size:,} bytes, not {facts['bytes']:,}"
-            raise DataError(f"{file}: {found}; run {remedy} again")
+            raise DataError(f"{where}/{name}: {found}; run {remedy} again")
     return manifest
 
 

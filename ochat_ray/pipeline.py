@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ochat_ray.config import Recipe, ServeConfig
 from ochat_ray.runtime import require_free_port
 
+if TYPE_CHECKING:
+    from ochat_ray.data.read.formats import Kind
 
-def pipeline(source: Path, output: Path, base: Path, recipe: Recipe, *, wait: bool) -> None:
-    """From saved pages to a served model: OUTPUT/data, OUTPUT/train, then the endpoint. Needs Ray.
+
+def pipeline(
+    inputs: Sequence[str],
+    output: Path,
+    base: Path,
+    recipe: Recipe,
+    *,
+    kind: Kind | None = None,
+    wait: bool,
+) -> None:
+    """From saved chats to a served model: OUTPUT/data, OUTPUT/train, then the endpoint. Needs Ray.
 
     With `wait` the endpoint stays up until the program is interrupted, else it is left to the cluster.
     Raises what each stage raises, and ConfigError at once for a port that is busy on this machine.
@@ -21,7 +34,7 @@ def pipeline(source: Path, output: Path, base: Path, recipe: Recipe, *, wait: bo
     from ochat_ray.data.pipeline import prepare
     from ochat_ray.train.run import train
 
-    prepare(source, output / "data", recipe, base)
+    prepare(inputs, output / "data", recipe, [base], kind=kind)
     result = train(output / "data", base, output / "train", recipe)
     serve(result.model, recipe.serve, wait=wait)
 

@@ -18,7 +18,7 @@ class Progress:
     """
 
     def __init__(
-        self, what: str, *, total: int | None, unit: str, start: int = 0, stream: TextIO | None = None
+        self, what: str, *, total: float | None, unit: str, start: float = 0, stream: TextIO | None = None
     ) -> None:
         self.what, self.total, self.unit = what, total, unit
         self.start = self.count = start
@@ -38,7 +38,7 @@ class Progress:
         """Show the last line, with the time it took."""
         self._show(final=True)
 
-    def update(self, count: int, note: str = "") -> None:
+    def update(self, count: float, note: str = "") -> None:
         """Add `count` items; `note` is shown at the end of the line (e.g. `loss 1.23`)."""
         self.count += count
         if time.monotonic() - self.shown >= INTERVAL_S[self.terminal]:
@@ -48,8 +48,8 @@ class Progress:
         self.shown = time.monotonic()
         seconds = max(self.shown - self.began, 1e-9)
         rate = (self.count - self.start) / seconds
-        line = f"{self.what}: {self.count:,}"
-        line += f"/{self.total:,} {self.unit}" if self.total is not None else f" {self.unit}"
+        line = f"{self.what}: {self.count:,.0f}"
+        line += f"/{self.total:,.0f} {self.unit}" if self.total is not None else f" {self.unit}"
         line += f", {rate:,.0f}/s" if rate >= 10 else f", {rate:.2f}/s"
         if final:
             line += f", took {duration(seconds)}"

@@ -11,7 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ochat_ray.conversation import Message, Rendered, Role
 from ochat_ray.errors import RequestError
@@ -20,6 +24,22 @@ from ochat_ray.tokenizer import ESCAPE, SEGMENT, ChatTokenizer
 
 # Raised whenever the same model type and tokenizer would render to other ids than before.
 RENDER_VERSION = 1
+
+
+Encode = Callable[[Sequence[str]], Sequence[NDArray[np.int32]]]
+
+
+class Turns(NamedTuple):
+    """A rendered conversation of M turns and T tokens.
+
+    `input_ids` (int32) and `weights` (float32) are of length T; turn m ends before `ends[m]`, and the first
+    turn begins at `head`, after what opens a conversation.
+    """
+
+    input_ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    ends: NDArray[np.int64]
+    head: int
 
 
 class ChatTemplate:
@@ -36,7 +56,7 @@ class ChatTemplate:
         self.eot_id = tokenizer.special_id(model_type.eot)
         for token in model_type.special_tokens:
             tokenizer.special_id(token)
-        self._prefix_ids: dict[tuple[Role, str | None], list[int]] = {}
+        self._prefixes: dict[tuple[Role, str | None], NDArray[np.int32]] = {}
 
     @property
     def hash(self) -> str:
@@ -67,29 +87,63 @@ class ChatTemplate:
             text = text.replace(CONDITION + " ", "").replace(" " + CONDITION, "")
         return text.replace(CONDITION, condition)
 
-    def prefix_ids(self, role: Role, condition: str | None = None) -> list[int]:
+    def prefix_array(self, role: Role, condition: str | None = None) -> NDArray[np.int32]:
         """Token ids of `prefix`."""
         key = (role, condition)
-        if key not in self._prefix_ids:
-            if len(self._prefix_ids) > 1000:  # conditions come with requests: do not grow without end
-                self._prefix_ids.clear()
+        if key not in self._prefixes:
+            if len(self._prefixes) > 1000:  # conditions come with requests: do not grow without end
+                self._prefixes.clear()
             text = self.prefix(role, condition)
-            self._prefix_ids[key] = (
-                self.tokenizer.encode_prefix(text, self.model_type.specials) if text else []
-            )
-        return self._prefix_ids[key]
+            ids = self.tokenizer.encode_prefix(text, self.model_type.specials) if text else []
+            self._prefixes[key] = np.array(ids, np.int32)
+        return self._prefixes[key]
+
+    def prefix_ids(self, role: Role, condition: str | None = None) -> list[int]:
+        """Token ids of `prefix`, as a list."""
+        ids: list[int] = self.prefix_array(role, condition).tolist()
+        return ids
+
+    def render_batch(
+        self,
+        conversations: Sequence[tuple[Sequence[Message], str | None]],
+        encode: Encode | None = None,
+    ) -> list[Turns]:
+        """Many conversations (messages, condition) at once: loss on each assistant's text and its EOT.
+
+        `encode` stands in for the tokenizer's own encoding of texts, and must yield the same ids.
+        """
+        texts = [message.content for messages, _ in conversations for message in messages]
+        encoded = iter((encode or self.tokenizer.encode_arrays)(texts))
+        bos, eot = np.array(self.bos_ids, np.int32), np.array([self.eot_id], np.int32)
+        segments: list[NDArray[np.int32]] = []
+        spans: list[tuple[int, float]] = []  # tokens, and the weight of each: repeated below for the whole batch
+        lengths: list[int] = []  # of all turns of all conversations
+        for messages, condition in conversations:
+            segments.append(bos)
+            spans.append((len(bos), 0.0))
+            for message in messages:
+                prefix, text = self.prefix_array(message.role, condition), next(encoded)
+                segments += (prefix, text, eot)
+                weight = message.weight if message.role == "assistant" else 0.0
+                spans += ((len(prefix), 0.0), (len(text) + 1, weight))
+                lengths.append(len(prefix) + len(text) + 1)
+        input_ids = np.concatenate(segments) if segments else np.zeros(0, np.int32)
+        weights = np.repeat(
+            np.array([weight for _, weight in spans], np.float32), [length for length, _ in spans]
+        )
+        rendered = []
+        start = turn = 0
+        for messages, _ in conversations:
+            ends = len(bos) + np.cumsum(lengths[turn : turn + len(messages)], dtype=np.int64)
+            stop = start + (int(ends[-1]) if len(messages) else len(bos))
+            rendered.append(Turns(input_ids[start:stop], weights[start:stop], ends, len(bos)))
+            start, turn = stop, turn + len(messages)
+        return rendered
 
     def render_train(self, messages: Sequence[Message], condition: str | None = None) -> Rendered:
         """Ids and loss weights of a whole conversation: loss on each assistant's text and its EOT."""
-        ids = list(self.bos_ids)
-        weights = [0.0] * len(ids)
-        texts = self.tokenizer.encode_batch([m.content for m in messages])
-        for message, text in zip(messages, texts, strict=True):
-            prefix = self.prefix_ids(message.role, condition)
-            weight = message.weight if message.role == "assistant" else 0.0
-            ids += [*prefix, *text, self.eot_id]
-            weights += [0.0] * len(prefix) + [weight] * (len(text) + 1)
-        return Rendered(ids, weights)
+        [turns] = self.render_batch([(messages, condition)])
+        return Rendered(turns.input_ids.tolist(), turns.weights.tolist())
 
     def render_prompt(self, messages: Sequence[Message], condition: str | None = None) -> list[int]:
         """Ids of a conversation so far, ending in the bare assistant prefix."""

@@ -23,12 +23,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ochat_ray.errors import CheckpointError
 
 SEGMENT = "\ufdd0"
 ESCAPE = "\ufdd1"
+NO_SPECIALS: dict[str, Any] = {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
 
 
 class ChatTokenizer:
@@ -41,8 +44,7 @@ class ChatTokenizer:
         self.spec = mark_segments(spec)
         self.bos_token = bos_token
         self.special_ids: dict[str, int] = {t["content"]: t["id"] for t in spec.get("added_tokens", [])}
-        plain = {**self.spec, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
-        self._plain = Tokenizer.from_str(json.dumps(plain))
+        self._plain = Tokenizer.from_str(json.dumps({**self.spec, **NO_SPECIALS}))
 
     @classmethod
     def load(cls, folder: str | Path) -> ChatTokenizer:
@@ -73,6 +75,13 @@ class ChatTokenizer:
         """Ids that the tokenizer can produce: one more than the largest."""
         return max([self._plain.get_vocab_size() - 1, *self.special_ids.values()]) + 1
 
+    @property
+    def bare_spec(self) -> dict[str, Any]:
+        """A `tokenizer.json` that encodes text as `encode` does, but knows neither special tokens nor marks."""
+        steps = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers"}
+        bare = {name: _unmarked(self.spec[name], key) for name, key in steps.items()}
+        return {**self.spec, **bare, **NO_SPECIALS}
+
     def encode(self, text: str) -> list[int]:
         """Ids of a piece of text; never a special one. The text must hold no lone surrogates."""
         ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
@@ -81,6 +90,10 @@ class ChatTokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of many texts, in the tokenizer's own threads."""
         return [e.ids for e in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_arrays(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """`encode_batch` as arrays."""
+        return [np.array(ids, np.int32) for ids in self.encode_batch(texts)]
 
     def encode_prefix(self, prefix: str, specials: Sequence[str]) -> list[int]:
         """Ids of a trusted prefix, in which the tokens of `specials` stand for themselves."""
@@ -109,6 +122,20 @@ class ChatTokenizer:
         """Text of ids; special ids are left out. Inverse of `encode` for lossless tokenizers."""
         special = set(self.special_ids.values())
         text: str = self._plain.decode([i for i in ids if i not in special], skip_special_tokens=False)
+        return text
+
+    def decode_all(self, ids: Sequence[int]) -> str:
+        """Text of ids, special tokens by their names."""
+        names = {id: token for token, id in self.special_ids.items()}
+        text, run = "", [*ids, None]
+        plain: list[int] = []
+        for id in run:
+            if id is None or id in names:
+                text += self._plain.decode(plain, skip_special_tokens=False) if plain else ""
+                text += names.get(id, "") if id is not None else ""
+                plain = []
+            else:
+                plain.append(id)
         return text
 
     def save(self, folder: str | Path) -> None:
@@ -172,6 +199,13 @@ def mark_segments(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _prepends(metaspace: dict[str, Any]) -> bool:
     return bool(metaspace.get("prepend_scheme", "always") != "never")
+
+
+def _unmarked(component: dict[str, Any], key: str) -> dict[str, Any] | None:
+    """What `mark_segments` made of a component, without what heeds the marks."""
+    marks = (json.dumps(SEGMENT)[1:-1], json.dumps(ESCAPE)[1:-1])
+    kept = [step for step in component[key] if not any(mark in json.dumps(step) for mark in marks)]
+    return {**component, key: kept} if len(kept) > 1 else next(iter(kept), None)
 
 
 def _steps(component: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:

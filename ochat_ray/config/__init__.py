@@ -1,14 +1,18 @@
 """Recipes: one YAML says everything about a run. Loads no torch, ray or transformers."""
 
 from ochat_ray.config.base import BaseConfig
-from ochat_ray.config.data import DataConfig
+from ochat_ray.config.data import ClassConfig, DataConfig, NearDuplicateConfig
+from ochat_ray.config.filters import FilterConfig
 from ochat_ray.config.recipe import Recipe, describe, load_recipe, override_recipe, recipe_names
 from ochat_ray.config.serve import ServeConfig
 from ochat_ray.config.train import TrainConfig
 
 __all__ = [
     "BaseConfig",
+    "ClassConfig",
     "DataConfig",
+    "FilterConfig",
+    "NearDuplicateConfig",
     "Recipe",
     "ServeConfig",
     "TrainConfig",

@@ -1,18 +1,17 @@
-"""From a folder of saved pages to a prepared folder, on Ray Data. The only module here that knows Ray.
+"""From saved chats to a prepared folder, on Ray Data. The only module of the data stage that knows Ray.
 
-Two stages: clean chunks of pages into parts, then bring the copies of each text together (a shuffle by
-partition) and finish the partitions. Each part and each partition is a file that a later run finds and
-does not do again; the driver sees nothing but counts.
+Stages, each a set of files that a later run finds and does not make again: clean units of input into parts;
+bring the copies of each text together (a shuffle into shards); find near-duplicates, if that is wanted; finish the
+shards; report. The driver sees nothing but counts.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import shutil
-from collections.abc import Callable, Iterator
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,140 +19,261 @@ import pyarrow as pa
 import ray.data
 
 from ochat_ray.config import Recipe
-from ochat_ray.data.partition import add_counts
+from ochat_ray.data.examples import chosen
+from ochat_ray.data.facts import add_counts
+from ochat_ray.data.filters import Questions
+from ochat_ray.data.read.find import Inputs, find_inputs
+from ochat_ray.data.read.formats import Kind
+from ochat_ray.data.read.units import Piece, Unit, splits, units, whole
 from ochat_ray.data.records import PART
-from ochat_ray.data.sources import PageFile, chunks, find_pages, pages_folder
-from ochat_ray.data.stages import (
-    Job,
-    clean_chunk,
-    counts_file,
-    finish_block,
-    finish_partition,
-    read_part,
-)
-from ochat_ray.data.workspace import (
-    WORK,
-    filling,
-    finished_partitions,
-    open_output,
-    output_files,
-    part_name,
-    say,
-)
+from ochat_ray.data.report.schema import Example
+from ochat_ray.data.stages import clean, distinct, finish, near, report
+from ochat_ray.data.stages.job import Job
+from ochat_ray.data.targets import Target, load_targets
+from ochat_ray.data.workspace import close, filling, open_output, say
+from ochat_ray.errors import DataError
 from ochat_ray.manifest import digest, write_manifest
-from ochat_ray.model_types import load_model_type
 from ochat_ray.progress import Progress
-from ochat_ray.template import ChatTemplate
-from ochat_ray.tokenizer import ChatTokenizer
+from ochat_ray.storage import Storage, is_remote, storage
+
+EXAMPLE_BYTES = 2**24  # of input from which about all examples are taken
+POINTS = 2000  # conversations on the report's map, about
+MB = 10**6
 
 
-def prepare(source: Path, output: Path, recipe: Recipe, base: Path) -> dict[str, Any]:
-    """Clean, judge, deduplicate, split and tokenise the pages in `source`; returns the manifest.
+def prepare(
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    recipe: Recipe,
+    bases: Sequence[str | Path],
+    *,
+    kind: Kind | None = None,
+) -> dict[str, Any]:
+    """Clean, judge, deduplicate, split and tokenise the chats that `inputs` name; returns the manifest.
 
-    `base` is a Hugging Face folder whose tokenizer has the model type's special tokens. A run that was
-    interrupted is taken up where it stopped; a finished one is not repeated. The files are the same,
-    byte for byte, for any number of workers. Needs an initialised Ray.
+    `bases` are Hugging Face folders whose tokenizers have their model types' special tokens (`load_targets`).
+    A run that was interrupted is taken up where it stopped; a finished one is not repeated. The files are the
+    same, byte for byte, for any number of workers. Needs an initialised Ray.
 
     Raises DataError for unusable input or output folders, CheckpointError for an unusable base.
     """
-    source, output, base = (path.absolute() for path in (source, output, base))
-    model_type = load_model_type(recipe.model_type)
-    template = ChatTemplate(model_type, ChatTokenizer.load(base))
-    folder = pages_folder(source)
-    pages = find_pages(folder, leave_out=output)
-    max_tokens = recipe.data.max_tokens or model_type.context
-    facts = {
-        "kind": "prepared",
-        "source": str(source),
-        "inputs": digest(pages),
-        "base": str(base),
-        "model_type": model_type.model_dump(mode="json"),
-        "max_tokens": max_tokens,
-        "template_hash": template.hash,
-        "tokenizer_hash": template.tokenizer.hash,
-        "recipe": recipe.model_dump(mode="json", include={"model_type", "data"}),
-    }
-    finished = open_output(output, facts)
+    targets = load_targets(recipe, bases)
+    folder = storage(output)
+    found = find_inputs([str(text) for text in inputs], kind, leave_out=[output, *_folders(bases)])
+    if found.left_out:
+        say(f"left out, as no chats: {len(found.left_out):,} files, such as {found.left_out[0]}")
+    questions = Questions.load(recipe.data.filters.decontamination, _read_anywhere)
+    facts = _facts(found, kind, recipe, targets, questions)
+    finished = open_output(folder, facts)
     if finished is not None:
-        say(f"{output}: already prepared from these pages with these settings; nothing to do")
+        say(f"{folder.location}: already prepared from these files with these settings; nothing to do")
         return finished
-    with filling(output, facts) as plan, _quiet_ray_data():
-        job = Job(
-            folder,
-            output,
-            output / WORK,
-            plan,
-            base,
-            model_type,
-            template.tokenizer.hash,
-            recipe.data,
-            max_tokens,
-        )
-        counts = _finish(_clean(pages, job), len(pages), job)
-        assert counts["pages"] == len(pages), counts
-        manifest = write_manifest(output, output_files(output), {**facts, "counts": counts})
-        shutil.rmtree(job.work)
-    return manifest
+    with filling(folder, facts) as stages, _settings():
+        size = sum(file.size for file in found.files)
+        share = min(1.0, EXAMPLE_BYTES / max(size, 1))
+        job = Job(found.folder, folder, stages, recipe.data, questions, targets, examples=share)
+        cleaned = _clean(found, job)
+        shards = max(1, -(-cleaned["documents"] // recipe.data.rows_per_shard))
+        points = min(1.0, POINTS / max(cleaned["documents"], 1))
+        job = replace(job, shards=shards, points=points)
+        _distinct(cleaned["parts"], cleaned["documents"], job)
+        _near(job)
+        files, counts = _finish(cleaned["documents"], job)
+        _report(job, facts, cleaned["examples"])
+        files |= job.done("finish", report.NAME)["files"]
+        counts["ignored"] = cleaned["ignored"]
+        assert counts["documents"] == cleaned["documents"], counts
+        assert counts["kept"] + sum(counts["rejected"].values()) == counts["documents"], counts
+        manifest = write_manifest(folder, files, {**facts, "counts": counts})
+        close(folder)
+        return manifest
 
 
-def _clean(pages: list[PageFile], job: Job) -> list[str]:
-    """Clean all chunks of pages whose part is not there yet. Returns the names of all parts."""
-    named = {part_name(chunk, job.config): chunk for chunk in chunks(pages, job.config.pages_per_task)}
-    missing = {name: chunk for name, chunk in named.items() if not (job.work / name).exists()}
-    done = len(pages) - sum(map(len, missing.values()))
-    with Progress("clean", total=len(pages), unit="pages", start=done) as progress:
-        if missing:
-            rows = [
-                pa.table({"part": [name], "pages": [[os.fsencode(p.path) for p in chunk]]})
-                for name, chunk in missing.items()
-            ]
-            _drain(_map(ray.data.from_arrow(rows), clean_chunk, job=job), progress)
-    return list(named)
+def _facts(
+    found: Inputs, kind: Kind | None, recipe: Recipe, targets: Sequence[Target], questions: Questions
+) -> dict[str, Any]:
+    """Everything that decides the output, by name; all but `source` and `versions`."""
+    data = recipe.data.model_dump(mode="json", exclude={"task_mb"})  # how the work is cut up changes nothing
+    return {
+        "kind": "prepared",
+        "source": found.folder.location,
+        "format": kind,
+        "inputs": digest(found.files),
+        "questions": questions.digest,
+        "model_types": {target.name: target.model_type.model_dump(mode="json") for target in targets},
+        "max_tokens": {target.name: target.max_tokens for target in targets},
+        "template_hash": {target.name: target.template().hash for target in targets},
+        "tokenizer_hash": {target.name: target.template().tokenizer.hash for target in targets},
+        "recipe": {"name": recipe.name, "data": data},
+    }
 
 
-def _finish(parts: list[str], pages: int, job: Job) -> dict[str, Any]:
-    """Finish all partitions that are not finished yet. Returns the counts of the whole."""
-    partitions = job.config.partitions
-    finished = finished_partitions(job.work, job.plan, partitions)
-    done = sum(_counts(job, number)["pages"] for number in finished)
-    with Progress("deduplicate and tokenise", total=pages, unit="pages", start=done) as progress:
-        if done < pages:
+def _folders(bases: Sequence[str | Path]) -> list[str]:
+    return [str(base).rpartition("=")[2] for base in bases]
+
+
+def _read_anywhere(path: str) -> bytes:
+    """A file by its path or URI. Raises OSError."""
+    parent, _, name = (path if is_remote(path) else str(Path(path).absolute())).rpartition("/")
+    with storage(parent or "/").open(name) as file:
+        return file.read()
+
+
+def _clean(found: Inputs, job: Job) -> dict[str, Any]:
+    """Clean all units whose mark is not there yet; returns counts, and the names of all parts."""
+    pending = {clean.unit_name(unit): unit for unit in units(_pieces(found, job), job.config.task_mb * MB)}
+    marks = _names(job, "clean")
+    todo = [unit for name, unit in pending.items() if f"{name}.json" not in marks]
+    total, left = (sum(piece.bytes for unit in some for piece in unit) / MB for some in (pending.values(), todo))
+    with Progress("clean", total=total, unit="MB", start=total - left) as progress:
+        rows = [pa.table({"unit": [pickle.dumps(unit)]}) for unit in todo]
+        documents = 0
+        for counts in _run(rows, clean.clean_units, job):
+            documents += sum(counts["documents"].to_pylist())
+            progress.update(sum(counts["bytes"].to_pylist()) / MB, f"{documents:,} documents")
+    done = {name: job.done("clean", f"{name}.json") for name in pending}
+    return {
+        "documents": sum(mark["documents"] for mark in done.values()),
+        "ignored": sum(mark["ignored"] for mark in done.values()),
+        "examples": chosen([Example(**one) for mark in done.values() for one in mark["examples"]]),
+        "parts": [f"{name}-{part:05}.parquet" for name, mark in done.items() for part in range(mark["parts"])],
+    }
+
+
+def _pieces(found: Inputs, job: Job) -> list[Piece]:
+    """All files as pieces, in order; big ones are cut up by workers, as that means to read them."""
+    task_bytes = job.config.task_mb * MB
+    big = [file for file in found.files if splits(file, task_bytes)]
+    names = _names(job, "split") if big else set()
+    missing = [file for file in big if clean.file_name(file) not in names]
+    if missing:
+        with Progress("look into big files", total=sum(f.size for f in missing) / MB, unit="MB") as progress:
+            rows = [pa.table({"file": [pickle.dumps(file)]}) for file in missing]
+            for counts in _run(rows, clean.split_files, job):
+                progress.update(sum(counts["bytes"].to_pylist()) / MB)
+    return [piece for file in found.files for piece in (clean.pieces_of(file, job) if file in big else [whole(file)])]
+
+
+def _distinct(parts: Sequence[str], documents: int, job: Job) -> None:
+    """Bring all copies of each text into one shard, for all shards that are not there yet."""
+    finished = _finished(job, "distinct")
+    done = sum(job.done("distinct", f"{distinct.shard_name(number)}.json")["documents"] for number in finished)
+    with Progress("deduplicate", total=documents, unit="documents", start=done) as progress:
+        if done < documents:
             names = [pa.table({"part": [name]}) for name in parts]
-            rows = _map(ray.data.from_arrow(names), read_part, job=job, finished=finished)
-            # All rows of a partition come into one block, which may hold several partitions.
-            blocks = rows.repartition(partitions, keys=["partition"], sort=True)
-            _drain(_map(blocks, finish_block, job=job), progress)
-    for number in set(range(partitions)) - finished_partitions(job.work, job.plan, partitions):
-        finish_partition(PART.empty_table(), number, job)  # no page fell into it
-    return add_counts([_counts(job, number) for number in range(partitions)])
+            rows = _map(ray.data.from_arrow(names), distinct.read_parts, job=job, finished=finished)
+            # All rows of a shard come into one block, which may hold several shards.
+            blocks = rows.repartition(job.shards, keys=["shard"])
+            for counts in _blocks(_map(blocks, distinct.write_shards, job=job)):
+                progress.update(sum(counts["documents"].to_pylist()))
+    for number in set(range(job.shards)) - _finished(job, "distinct"):
+        distinct.write_shard(PART.empty_table(), number, job)  # no document fell into it
 
 
-def _counts(job: Job, number: int) -> dict[str, Any]:
-    counts: dict[str, Any] = json.loads(counts_file(job.work, job.plan, number).read_text(encoding="utf-8"))
-    return counts
+def _near(job: Job) -> None:
+    """Find near-duplicates, if that is wanted."""
+    if job.config.near_duplicates.action == "off" or "done.json" in (names := _names(job, "near")):
+        return
+    shards = [_shard(number) for number in range(job.shards)]
+    with Progress("find near-duplicates", total=3, unit="steps") as progress:
+        if near.PAIRS_FILE not in names:
+            bands = _map(ray.data.from_arrow(shards), near.bands_of, job=job)
+            pairs = _map(bands.repartition(job.shards, keys=["band"]), near.pairs_in)
+            for _ in _blocks(_map(pairs.repartition(1), near.write_pairs, job=job)):
+                pass
+            if near.PAIRS_FILE not in _names(job, "near"):
+                near.write_pairs(near.NO_PAIRS, job)
+        progress.update(1)
+        made = {int(Path(name).stem) for name in _names(job, "near/candidates")}
+        missing = [table for number, table in enumerate(shards) if number not in made]
+        for _ in _run(missing, near.candidates_of, job):
+            pass
+        progress.update(1)
+        for _ in _run([_shard(0)], near.join_clusters, job):
+            pass
+        progress.update(1)
 
 
-def _map(dataset: Any, stage: Callable[..., pa.Table], **arguments: Any) -> Any:
+def _finish(documents: int, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Finish all shards that are not finished yet. Returns what to say of the files, and all counts."""
+    finished = _finished(job, "finish")
+    with Progress("tokenise", total=documents, unit="documents") as progress:
+        todo = [_shard(number) for number in range(job.shards) if number not in finished]
+        for counts in _run(todo, finish.finish_shards, job):
+            progress.update(sum(counts["documents"].to_pylist()))
+    facts = [job.done("finish", f"{distinct.shard_name(number)}.json") for number in range(job.shards)]
+    files = {name: about for one in facts for name, about in one["files"].items()}
+    return files, add_counts(one["counts"] for one in facts)
+
+
+def _report(job: Job, facts: dict[str, Any], examples: Sequence[Example]) -> None:
+    """Write the report, and OpenChat's own files where they are wanted, unless that was done."""
+    names = _names(job, "finish")
+    with Progress("report", total=1, unit="pages") as progress:
+        if report.NAME not in names:
+            for _ in _run([_shard(0)], report.write_report, job, facts=facts, examples=examples):
+                progress.update(1)
+
+
+def _shard(number: int) -> pa.Table:
+    return pa.table({"shard": pa.array([number], pa.int32())})
+
+
+def _names(job: Job, stage: str) -> set[str]:
+    """What a stage has written, by name."""
+    stage, _, below = stage.partition("/")
+    folder = job.path(stage, below).rstrip("/")
+    return {entry.path.removeprefix(f"{folder}/") for entry in _entries(job.output, folder)}
+
+
+def _entries(output: Storage, folder: str) -> list[Any]:
+    return output.entries(folder) if output.exists(folder) else []
+
+
+def _finished(job: Job, stage: str) -> frozenset[int]:
+    """Shards whose mark a stage has written."""
+    stems = (Path(name).stem for name in _names(job, stage) if name.endswith(".json"))
+    return frozenset(int(stem) for stem in stems if stem.isdecimal())
+
+
+def _run(rows: Sequence[pa.Table], stage: Callable[..., Any], job: Job, **more: Any) -> Iterator[pa.Table]:
+    """Apply a stage to tables, a task each; yields the counts as they come, also those of unfinished tasks."""
+    if not rows:
+        return
+    context = ray.data.DataContext.get_current()
+    before = context.target_max_block_size
+    context.target_max_block_size = 1  # every table that a stage yields becomes a block at once
+    try:
+        yield from _blocks(_map(ray.data.from_arrow(list(rows)), stage, job=job, **more))
+    finally:
+        context.target_max_block_size = before
+
+
+def _map(dataset: Any, stage: Callable[..., Any], **arguments: Any) -> Any:
     """Apply a stage to whole blocks."""
     return dataset.map_batches(stage, batch_format="pyarrow", batch_size=None, fn_kwargs=arguments)
 
 
-def _drain(counted: Any, progress: Progress) -> None:
-    """Run a dataset of counts to its end, showing them as they arrive."""
-    for counts in counted.iter_batches(batch_size=None, batch_format="pyarrow"):
-        progress.update(sum(counts["pages"].to_pylist()))
+def _blocks(dataset: Any) -> Iterator[pa.Table]:
+    """Run a dataset to its end."""
+    tables: Iterator[pa.Table] = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+    return tables
 
 
 @contextmanager
-def _quiet_ray_data() -> Iterator[None]:
-    """Ray Data without progress bars and remarks of its own, for the length of the block."""
+def _settings() -> Iterator[None]:
+    """Ray Data without progress bars and remarks of its own, and with shuffles whose memory is bounded."""
     context = ray.data.DataContext.get_current()
     logger = logging.getLogger("ray.data")
-    quiet = {"enable_progress_bars": False, "print_on_execution_start": False}
-    before = {name: getattr(context, name) for name in quiet}
+    ours = {
+        "enable_progress_bars": False,
+        "print_on_execution_start": False,
+        "shuffle_input_batch_bytes": 64 * 2**20,  # 1 GiB by default, which a worker then holds
+    }
+    before = {name: getattr(context, name) for name in ours}
     level = logger.level
     try:
-        for name, value in quiet.items():
+        for name, value in ours.items():
             setattr(context, name, value)
         logger.setLevel(logging.ERROR)
         yield

@@ -1,19 +1,19 @@
-"""Records to Arrow rows and back, and the schema of the parts that pass between the two stages."""
+"""Records to Arrow rows and back, and the schema of the tables that pass between the stages."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from ochat_ray.columns import MESSAGES
 from ochat_ray.conversation import Conversation, Message, Rejected
-from ochat_ray.data.dedup import text_hash
+from ochat_ray.data.dedup.exact import text_hash
 
 # Kept conversations and rejects in one table: `reason` is null for the kept. `hash` spreads the rows
-# over partitions: that of the text, so that copies meet, or that of the source for rejects.
+# over shards: that of the text, so that copies meet, or that of the source for rejects.
 PART = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -21,6 +21,7 @@ PART = pa.schema(
         pa.field("hash", pa.string(), nullable=False),
         pa.field("model", pa.string()),
         pa.field("condition", pa.string()),
+        pa.field("language", pa.string()),
         pa.field("messages", MESSAGES, nullable=False),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
@@ -29,14 +30,15 @@ PART = pa.schema(
 )
 
 
-def part_table(records: Sequence[Conversation | Rejected]) -> pa.Table:
+def part_table(records: Iterable[Conversation | Rejected]) -> pa.Table:
     """Records as a table of schema PART."""
     return pa.Table.from_pylist([_part_row(record) for record in records], schema=PART)
 
 
 def conversation(row: dict[str, Any]) -> Conversation:
     """The conversation in a row of PART."""
-    return Conversation(row["id"], row["source"], messages(row), row["model"], row["condition"])
+    facts = (row["model"], row["condition"], row["language"])
+    return Conversation(row["id"], row["source"], messages(row), *facts)
 
 
 def messages(row: dict[str, Any]) -> tuple[Message, ...]:
@@ -50,9 +52,14 @@ def message_rows(turns: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def _part_row(record: Conversation | Rejected) -> dict[str, Any]:
-    row = {"id": record.id, "source": record.source, "messages": message_rows(record.messages)}
+    row = {
+        "id": record.id,
+        "source": record.source,
+        "model": record.model,
+        "language": record.language,
+        "messages": message_rows(record.messages),
+    }
     if isinstance(record, Conversation):
-        facts = {"model": record.model, "condition": record.condition}
-        return {**row, **facts, "hash": text_hash(record.messages)}
-    facts = {"reason": record.reason, "detail": record.detail}
-    return {**row, **facts, "raw": record.raw, "hash": hashlib.sha256(record.source.encode()).hexdigest()}
+        return {**row, "condition": record.condition, "hash": text_hash(record.messages)}
+    facts = {"reason": record.reason, "detail": record.detail, "raw": record.raw}
+    return {**row, **facts, "hash": hashlib.sha256(record.source.encode()).hexdigest()}

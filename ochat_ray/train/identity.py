@@ -11,7 +11,8 @@ from typing import Any
 
 from ochat_ray.config import Recipe
 from ochat_ray.errors import CheckpointError
-from ochat_ray.manifest import digest, file_sha256, leftovers, lock_file, manifest_hash, write_json
+from ochat_ray.manifest import digest, file_sha256, manifest_hash, write_json
+from ochat_ray.storage import leftovers, lock_file
 from ochat_ray.template import ChatTemplate
 from ochat_ray.train.folders import Folders
 

@@ -1,23 +1,34 @@
-"""What workers read: token arrays and the plan, made once before they start."""
+"""What workers read: token files and the plan, made once before they start."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ochat_ray import columns
 from ochat_ray.config import TrainConfig
 from ochat_ray.errors import CheckpointError, DataError
+from ochat_ray.manifest import write_json
+from ochat_ray.model_types import ModelType
 from ochat_ray.positions import position_limit
+from ochat_ray.storage import LocalStorage, Storage, read
 from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train.folders import Folders
 from ochat_ray.train.packing import make_plan
-from ochat_ray.train.tokens import Tokens, copy_tokens, token_files
+from ochat_ray.train.tokens import Tokens, token_files
 
 
-def make_inputs(data: Path, base: Path, folders: Folders, config: TrainConfig) -> None:
-    """Write `folders.tokens`, whole or not at all; does nothing where an earlier start did.
+FILES = "files.json"
+
+
+def make_inputs(
+    data: Storage, model_type: ModelType, base: Path, folders: Folders, config: TrainConfig
+) -> None:
+    """Write plans, and which files they are over, to `folders.tokens`, whole or not at all; does nothing
+    where an earlier start did. Token files stay where they are, unless that is an object store.
 
     Raises DataError where there is nothing to train on or a conversation fits no bin, CheckpointError
     where the base model is too small for the data.
@@ -26,28 +37,47 @@ def make_inputs(data: Path, base: Path, folders: Folders, config: TrainConfig) -
         return
     aside = folders.tokens.with_name(".tokens")
     shutil.rmtree(aside, ignore_errors=True)
-    if not copy_tokens(token_files(data, "train"), aside / "train"):
-        raise DataError(
-            f"{data}: no training rows; prepare more conversations, or loosen the recipe's data filters"
-        )
-    held_out = copy_tokens(token_files(data, "eval"), aside / "eval")
-    if not held_out:
-        shutil.rmtree(aside / "eval")
-    for split in sorted(aside.iterdir()):
-        tokens = Tokens.load(split)
-        _check_lengths(tokens, data, base, config)
+    for split in columns.SPLITS:
+        tokens = Tokens.load(_local(data, token_files(data, model_type, split), aside, folders.tokens, split))
+        if not len(tokens):
+            continue
+        _check_lengths(tokens, data.location, base, config)
         plan = make_plan(
             tokens.lengths_N,
             max_tokens=config.max_tokens,
             bins_per_step=config.bins_per_step,
-            epochs=config.epochs if split.name == "train" else 1,
+            epochs=config.epochs if split == "train" else 1,
             seed=config.seed,
         )
-        plan.save(split / "plan.npz")
+        plan.save(aside / split / "plan.npz")
+    if not (aside / "train" / "plan.npz").exists():
+        raise DataError(
+            f"{data.location}: no training rows; prepare more conversations, or loosen the recipe's data filters"
+        )
     aside.rename(folders.tokens)
 
 
-def _check_lengths(tokens: Tokens, data: Path, base: Path, config: TrainConfig) -> None:
+def _local(data: Storage, names: Sequence[str], aside: Path, tokens: Path, split: str) -> list[Path]:
+    """Token files on a file system, fetched to `aside` from an object store; noted as they will be in `tokens`."""
+    folder = aside / split
+    folder.mkdir(parents=True)
+    if isinstance(data, LocalStorage):
+        found = noted = [data.root / name for name in names]
+    else:
+        found = [folder / Path(name).name for name in names]
+        noted = [tokens / split / path.name for path in found]
+        for name, path in zip(names, found, strict=True):
+            path.write_bytes(read(data, name))
+    write_json(folder / FILES, [str(path) for path in noted])
+    return found
+
+
+def input_files(folder: Path) -> list[Path]:
+    """The token files of a split, by the folder that `make_inputs` wrote for it."""
+    return [Path(name) for name in json.loads((folder / FILES).read_text(encoding="utf-8"))]
+
+
+def _check_lengths(tokens: Tokens, data: str, base: Path, config: TrainConfig) -> None:
     longest = int(tokens.lengths_N.max())
     if longest > config.max_tokens:
         raise DataError(

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ochat_ray.manifest import writing
+from ochat_ray.storage import writing
 
 NAME = "losses.jsonl"
 

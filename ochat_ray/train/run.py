@@ -10,18 +10,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ochat_ray.columns import SPLITS
 from ochat_ray.config import Recipe
 from ochat_ray.errors import OchatError
 from ochat_ray.exported import load_exported, write_chat_files
 from ochat_ray.manifest import manifest_hash, read_manifest
-from ochat_ray.model_types import load_model_type
+from ochat_ray.model_types import ModelType, load_model_type
+from ochat_ray.storage import Storage, storage
 from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train import log
 from ochat_ray.train.folders import Folders
 from ochat_ray.train.follow import follow
 from ochat_ray.train.identity import claimed, identify
-from ochat_ray.train.inputs import make_inputs
+from ochat_ray.train.inputs import input_files, make_inputs
 from ochat_ray.train.packing import Plan
 from ochat_ray.train.placement import Need, find_need, waiting
 from ochat_ray.train.tokens import Tokens, check_origin, token_files
@@ -48,31 +50,34 @@ class TrainResult:
     seconds: float
 
 
-def train(data: Path, base: Path, output: Path, recipe: Recipe) -> TrainResult:
-    """Fine-tune `base` on the prepared folder `data`; the model goes to `output`/model. Needs Ray.
+def train(data: str | Path, base: Path, output: Path, recipe: Recipe) -> TrainResult:
+    """Fine-tune `base` on the prepared folder `data`, a path or URI; the model goes to `output`/model. Needs Ray.
 
     The same call on the same output resumes an unfinished run and recognises a finished one; the number
     of workers may differ. Raises DataError, CheckpointError or ConfigError naming file, value and remedy
     where inputs do not fit together or `output` holds something else.
     """
-    data, base, output = data.resolve(), base.resolve(), output.resolve()
+    prepared, base, output = storage(data), base.resolve(), output.resolve()
     folders = Folders(output)
-    manifest = read_manifest(data, remedy="`ochat-ray prepare`")
+    manifest = read_manifest(prepared, remedy="`ochat-ray prepare`")
     template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
-    for split in ("train", "eval"):
-        check_origin(token_files(data, split), template, base)
+    for split in SPLITS:
+        check_origin(prepared, token_files(prepared, template.model_type, split), template, base)
     with claimed(folders, identify(recipe, template, manifest, base)):
         if folders.model.exists():
             return _finished(folders)
-        result = _run(data, base, folders, recipe)
+        result = _run(prepared, template.model_type, base, folders, recipe)
         _publish(folders, template, recipe, manifest, result)
         return result
 
 
-def _run(data: Path, base: Path, folders: Folders, recipe: Recipe) -> TrainResult:
-    make_inputs(data, base, folders, recipe.train)
+def _run(
+    data: Storage, model_type: ModelType, base: Path, folders: Folders, recipe: Recipe
+) -> TrainResult:
+    make_inputs(data, model_type, base, folders, recipe.train)
     need = find_need(recipe.train)
-    plan, tokens = Plan.load(folders.tokens / "train" / "plan.npz"), Tokens.load(folders.tokens / "train")
+    plan = Plan.load(folders.tokens / "train" / "plan.npz")
+    tokens = Tokens.load(input_files(folders.tokens / "train"))
     began = time.monotonic()
     _fit(base, folders, recipe, plan, need)
     seconds = time.monotonic() - began

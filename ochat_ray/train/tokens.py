@@ -1,104 +1,124 @@
-"""Token files as flat arrays on disk, which every worker maps into memory and reads by index."""
+"""Token files mapped into memory, of which every worker reads only the rows it is given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ochat_ray import columns
 from ochat_ray.errors import DataError
+from ochat_ray.model_types import ModelType
+from ochat_ray.storage import Storage
 from ochat_ray.template import ChatTemplate
-
-BATCH_ROWS = 4096
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """N conversations end to end: conversation i is at `offsets[i]:offsets[i + 1]`."""
+class Shard:
+    """The rows of one file end to end: row i is at `offsets[i]:offsets[i + 1]`."""
 
     input_ids: NDArray[np.int32]
     weights: NDArray[np.float32]
-    offsets: NDArray[np.int64]
+    offsets: NDArray[np.int32]
+
+
+class Tokens:
+    """N rows over all files, in their order."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self.shards = [shard for shard in shards if len(shard.offsets) > 1]
+        self.starts = np.cumsum([0, *(len(shard.offsets) - 1 for shard in self.shards)])
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return int(self.starts[-1])
 
     @property
     def lengths_N(self) -> NDArray[np.int64]:
-        """Tokens of each conversation."""
-        return np.diff(self.offsets)
+        """Tokens of each row."""
+        return self._over_shards(lambda shard: np.diff(shard.offsets))
 
     @cached_property
     def target_weights_N(self) -> NDArray[np.float64]:
-        """Loss weight of each conversation: the sum over its tokens but the first, which nothing predicts."""
-        total = np.add.reduceat(self.weights, self.offsets[:-1], dtype=np.float64)
-        return total - self.weights[self.offsets[:-1]]
+        """Loss weight of each row: the sum over its tokens but the first, which nothing predicts."""
+        return self._over_shards(_target_weights).astype(np.float64)
 
     @property
     def targets(self) -> int:
         """Tokens that carry loss."""
-        return int(np.count_nonzero(self.weights) - np.count_nonzero(self.weights[self.offsets[:-1]]))
+        return sum(
+            int(np.count_nonzero(shard.weights) - np.count_nonzero(shard.weights[shard.offsets[:-1]]))
+            for shard in self.shards
+        )
+
+    def row(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Token ids and weights of a row."""
+        number = int(np.searchsorted(self.starts, index, side="right")) - 1
+        shard = self.shards[number]
+        start, end = shard.offsets[index - self.starts[number] :][:2]
+        return shard.input_ids[start:end], shard.weights[start:end]
+
+    def _over_shards(self, values: Callable[[Shard], NDArray[Any]]) -> NDArray[Any]:
+        found = [values(shard) for shard in self.shards]
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     @classmethod
-    def load(cls, folder: Path) -> Tokens:
-        """Map what `copy_tokens` wrote."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _NAMES))
+    def load(cls, files: Iterable[Path]) -> Tokens:
+        """Map files as `prepare` writes them. Raises DataError for one that holds anything else."""
+        return cls([_load(path) for path in files])
 
 
-_NAMES = ("input_ids", "weights", "offsets")
+def token_files(data: Storage, model_type: ModelType, split: str) -> list[str]:
+    """The token files of a split for a model type, below `data`, in order.
+
+    Raises DataError, naming what there is, where the data was not prepared for the model type.
+    """
+    names = [entry.path for entry in data.entries("tokens")] if data.exists("tokens") else []
+    prepared = sorted({name.split("/")[1] for name in names})
+    if model_type.name not in prepared:
+        raise DataError(
+            f"{data.location}: prepared for {', '.join(prepared) or 'no model type'}, not for {model_type.name}; "
+            f"prepare it with `--base {model_type.name}=DIR`, or train with another recipe"
+        )
+    return [name for name in names if name.startswith(f"tokens/{model_type.name}/{split}/")]
 
 
-def token_files(data: Path, split: str) -> list[Path]:
-    """The token files of a split, in order."""
-    return sorted((data / "tokens" / split).glob("*.parquet"))
-
-
-def check_origin(files: Iterable[Path], template: ChatTemplate, base: Path) -> None:
+def check_origin(data: Storage, files: Iterable[str], template: ChatTemplate, base: Path) -> None:
     """Raises DataError naming both sides where a file was not tokenised by `template`, the base's own."""
     expected = {
         "chat template": (columns.META_TEMPLATE_HASH, template.hash),
         "tokenizer": (columns.META_TOKENIZER_HASH, template.tokenizer.hash),
     }
-    for path in files:
-        metadata = pq.read_schema(path).metadata or {}
+    for name in files:
+        with data.open(name) as file:
+            metadata = pa.ipc.open_file(file).schema.metadata or {}
         for what, (key, ours) in expected.items():
             theirs = metadata.get(key, b"none").decode()
             if theirs != ours:
                 kind = metadata.get(columns.META_MODEL_TYPE, b"unknown").decode()
                 raise DataError(
-                    f"{path}: made with {what} {theirs[:12]} (model type {kind}), but the base model {base} "
-                    f"with model type {template.model_type.name} has {ours[:12]}; prepare the data again "
-                    "with this base model and recipe, or give the base model it was prepared with"
+                    f"{data.location}/{name}: made with {what} {theirs[:12]} (model type {kind}), but the base "
+                    f"model {base} with model type {template.model_type.name} has {ours[:12]}; prepare the data "
+                    "again with this base model and recipe, or give the base model it was prepared with"
                 )
 
 
-def copy_tokens(files: Iterable[Path], folder: Path) -> int:
-    """Write the rows of token files as arrays into `folder`; returns their number. Raises DataError."""
-    folder.mkdir(parents=True)
-    lengths: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
-    with (folder / "input_ids").open("wb") as ids, (folder / "weights").open("wb") as weights:
-        for path in files:
-            for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=["input_ids", "weights"]):
-                lists = {name: batch.column(name) for name in ("input_ids", "weights")}
-                sizes = [np.diff(column.offsets.to_numpy()) for column in lists.values()]
-                if not np.array_equal(*sizes) or not sizes[0].all():
-                    raise DataError(
-                        f"{path}: a row has no tokens, or another number of weights; prepare the data again"
-                    )
-                ids.write(lists["input_ids"].flatten().to_numpy().tobytes())
-                weights.write(lists["weights"].flatten().to_numpy().tobytes())
-                lengths.append(sizes[0].astype(np.int64))
-    offsets = np.concatenate(lengths).cumsum()
-    np.save(folder / "offsets.npy", offsets)
-    if len(offsets) > 1:
-        for name, kind in (("input_ids", np.int32), ("weights", np.float32)):
-            np.save(folder / f"{name}.npy", np.memmap(folder / name, kind, "r"))
-    for name in ("input_ids", "weights"):
-        (folder / name).unlink()
-    return len(offsets) - 1
+def _load(path: Path) -> Shard:
+    with pa.memory_map(str(path)) as file:
+        batch = pa.ipc.open_file(file).get_batch(0)
+    lists = {name: batch.column(name) for name in ("input_ids", "weights")}
+    offsets = {name: column.offsets.to_numpy() for name, column in lists.items()}
+    if not np.array_equal(*offsets.values()) or not np.diff(offsets["input_ids"]).all():
+        raise DataError(f"{path}: a row has no tokens, or another number of weights; prepare the data again")
+    values = {name: column.values.to_numpy() for name, column in lists.items()}
+    return Shard(values["input_ids"], values["weights"], offsets["input_ids"])
+
+
+def _target_weights(shard: Shard) -> NDArray[np.float64]:
+    first = shard.offsets[:-1]
+    return np.add.reduceat(shard.weights, first, dtype=np.float64) - shard.weights[first]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ochat_ray import columns
 from ochat_ray.conversation import Message
-from ochat_ray.manifest import write_manifest
+from ochat_ray.manifest import file_facts, write_manifest
+from ochat_ray.storage import storage
 from ochat_ray.template import ChatTemplate
 
 Turns = Sequence[str]
@@ -25,7 +25,7 @@ def write_prepared(
         columns.META_TEMPLATE_HASH: template.hash,
         columns.META_TOKENIZER_HASH: template.tokenizer.hash,
     }
-    files = []
+    files = {}
     for split, conversations in (("train", train), ("eval", held_out)):
         for part in range(2):
             rows = []
@@ -33,12 +33,17 @@ def write_prepared(
                 roles = ("user", "assistant")
                 messages = [Message(roles[i % 2], text) for i, text in enumerate(turns)]
                 rendered = template.render_train(messages)
-                rows.append(
-                    {"id": f"{part}-{index}", "input_ids": rendered.input_ids, "weights": rendered.weights}
-                )
-            path = folder / "tokens" / split / f"{part}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
+                tokens = {"input_ids": rendered.input_ids, "weights": rendered.weights}
+                rows.append({"id": f"{part}-{index}", "piece": 0, **tokens})
+            name = f"tokens/{template.model_type.name}/{split}/{part}.arrow"
             table = pa.Table.from_pylist(rows, schema=columns.TOKENS.with_metadata(metadata))
-            pq.write_table(table, path)
-            files.append(path)
-    write_manifest(folder, files, {"counts": {"kept": len(train) + len(held_out)}})
+            out = pa.BufferOutputStream()
+            with pa.ipc.new_file(out, table.schema) as writer:
+                writer.write_batch(table.combine_chunks().to_batches()[0] if rows else _empty(table.schema))
+            storage(folder).write(name, out.getvalue())
+            files[name] = file_facts(out.getvalue())
+    write_manifest(storage(folder), files, {"counts": {"kept": len(train) + len(held_out)}})
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema=schema)

@@ -19,6 +19,8 @@ from transformers import AutoModelForCausalLM, MambaConfig
 from ochat_ray.config import Recipe
 from ochat_ray.errors import CheckpointError, OchatError
 from ochat_ray.exported import load_exported
+from ochat_ray.model_types import load_model_type
+from ochat_ray.storage import storage
 from ochat_ray.template import ChatTemplate
 from ochat_ray.train import log
 from ochat_ray.train.batch import pack
@@ -26,7 +28,7 @@ from ochat_ray.train.model import load_model
 from ochat_ray.train.packing import make_plan
 from ochat_ray.train.run import TrainResult, train
 from ochat_ray.train.schedule import learning_rate
-from ochat_ray.train.tokens import Tokens, copy_tokens, token_files
+from ochat_ray.train.tokens import Tokens, token_files
 from tests.train.runs import (
     attempts,
     kill_one_worker,
@@ -64,12 +66,16 @@ def test_logs_every_step_once_and_learns(finished: TrainResult, recipe: Recipe) 
     assert 0 < finished.target_tokens < finished.tokens
 
 
+def tokens_of(data: Path, recipe: Recipe, split: str) -> Tokens:
+    names = token_files(storage(data), load_model_type(recipe.model_type), split)
+    return Tokens.load([data / name for name in names])
+
+
 def test_computes_what_a_plain_loop_computes(
     finished: TrainResult, data: Path, base: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     config = recipe.train
-    copy_tokens(token_files(data, "train"), tmp_path / "tokens")
-    tokens = Tokens.load(tmp_path / "tokens")
+    tokens = tokens_of(data, recipe, "train")
     plan = make_plan(
         tokens.lengths_N,
         max_tokens=config.max_tokens,
@@ -115,8 +121,7 @@ def test_the_export_loads_in_transformers_and_knows_its_template(
     assert exported.template.hash == template.hash
     assert exported.facts["recipe"] == recipe.model_dump(mode="json")
     assert exported.facts["training"]["last_loss"] == finished.last_loss
-    copy_tokens(token_files(data, "eval"), tmp_path / "tokens")
-    tokens = Tokens.load(tmp_path / "tokens")
+    tokens = tokens_of(data, recipe, "eval")
     model = AutoModelForCausalLM.from_pretrained(finished.model)
     loss = 0.0
     for index in range(len(tokens)):

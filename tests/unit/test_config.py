@@ -30,9 +30,9 @@ def test_all_published_model_types_are_there() -> None:
 
 
 def test_overrides() -> None:
-    recipe = load_recipe("tiny-cpu", ["train.learning_rate=1e-5", "data.models=[]", "serve.engine.threads=2"])
+    recipe = load_recipe("tiny-cpu", ["train.learning_rate=1e-5", "data.filters.models=[]", "serve.engine.threads=2"])
     assert recipe.train.learning_rate == 1e-5
-    assert recipe.data.models == ()
+    assert recipe.data.filters.models == ()
     assert recipe.serve.engine.threads == 2
     assert recipe.train.epochs == load_recipe("tiny-cpu").train.epochs
 
@@ -45,7 +45,7 @@ def test_overrides() -> None:
             "unknown key `train.learning_rat` (value '1'); did you mean `train.learning_rate`",
         ),
         ("learning_rate=1", "did you mean `train.learning_rate`"),
-        ("data.models.x=1", "unknown key `data.models.x`"),
+        ("data.filters.models.x=1", "unknown key `data.filters.models.x`"),
         ("train.epochs", "write it as group.key=value"),
         ("train.epochs=0", "`train.epochs` = 0: Input should be greater than 0"),
         ("train.num_workers=3", "must be a multiple of num_workers 3"),

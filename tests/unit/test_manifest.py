@@ -5,25 +5,30 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ochat_ray.errors import DataError
-from ochat_ray.manifest import leftovers, lock_file, manifest_hash, read_manifest, write_manifest, writing
+from ochat_ray.manifest import file_facts, manifest_hash, read_manifest, write_manifest
+from ochat_ray.storage import leftovers, lock_file, storage, writing
 
 REMEDY = "`ochat-ray prepare`"
 
 
+def close(folder: Path, facts: dict[str, str]) -> dict[str, Any]:
+    return write_manifest(storage(folder), {"a": file_facts((folder / "a").read_bytes())}, facts)
+
+
 def test_round_trip_and_hash(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
-    written = write_manifest(tmp_path, [tmp_path / "a"], {"kind": "test"})
+    written = close(tmp_path, {"kind": "test"})
     assert read_manifest(tmp_path, remedy=REMEDY) == written
     assert written["files"]["a"]["bytes"] == 1
     before = manifest_hash(written)
-    again = write_manifest(tmp_path, [tmp_path / "a"], {"kind": "other facts"})
-    assert manifest_hash(again) == before
+    assert manifest_hash(close(tmp_path, {"kind": "other facts"})) == before
     (tmp_path / "a").write_text("2")
-    assert manifest_hash(write_manifest(tmp_path, [tmp_path / "a"], {})) != before
+    assert manifest_hash(close(tmp_path, {})) != before
 
 
 def test_unfinished_missing_and_damaged_folders(tmp_path: Path) -> None:
@@ -33,7 +38,7 @@ def test_unfinished_missing_and_damaged_folders(tmp_path: Path) -> None:
         read_manifest(tmp_path / "none", remedy=REMEDY)
     file = tmp_path / "a"
     file.write_text("1234")
-    write_manifest(tmp_path, [file], {})
+    close(tmp_path, {})
     file.write_text("12")
     with pytest.raises(DataError, match=r"a: has 2 bytes, not 4; run `ochat-ray prepare` again"):
         read_manifest(tmp_path, remedy=REMEDY)
@@ -55,7 +60,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_left_is_found(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from ochat_ray.manifest import writing\n"
+        "import os, sys; from pathlib import Path; from ochat_ray.storage import writing\n"
         "with writing(Path(sys.argv[1])) as aside: aside.write_text('half'); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "file")], check=False)
@@ -66,7 +71,7 @@ def test_what_a_killed_writer_left_is_found(tmp_path: Path) -> None:
 
 def test_a_lock_is_held_by_one_and_freed_by_the_end_of_its_process(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from ochat_ray.manifest import lock_file\n"
+        "import sys; from pathlib import Path; from ochat_ray.storage import lock_file\n"
         "lock = lock_file(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(

@@ -1,0 +1,195 @@
+"""Pieces of input files to documents: a saved page, or a record of an export, and where each came from."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, NamedTuple
+
+from ochat_ray.conversation import Rejected
+from ochat_ray.data.read.archives import Member, tar_members, zip_members
+from ochat_ray.data.read.errors import DAMAGED, SourceError
+from ochat_ray.data.read.formats import Format, by_name, decompressed
+from ochat_ray.data.read.json_stream import Record, lines, values
+from ochat_ray.data.read.json_value import load_json
+from ochat_ray.data.read.page import read_page
+from ochat_ray.data.read.record import FACTS, LISTS, read_record
+from ochat_ray.data.read.source import Source
+from ochat_ray.data.read.units import Piece
+from ochat_ray.storage import Storage
+
+MAX_BYTES = 64 * 2**20  # of one page or record: more is no conversation
+KEPT_BYTES = 2**16  # of what is larger
+PACKED = ("source", "page")  # the columns of packed pages
+
+
+class Document(NamedTuple):
+    """A page's bytes, or a record as JSON bytes or as a row; `source` says where it came from."""
+
+    source: str
+    content: bytes | dict[str, Any]
+    page: bool
+
+    def understand(self) -> Source:
+        """What it says. Raises SourceError."""
+        if self.page:
+            assert isinstance(self.content, bytes)
+            return read_page(self.content)
+        return read_record(load_json(self.content) if isinstance(self.content, bytes) else self.content)
+
+
+class Ignored(NamedTuple):
+    """A member of an archive in none of the known formats."""
+
+    source: str
+
+
+Found = Document | Rejected | Ignored
+
+
+class Read(NamedTuple):
+    """What was found in a piece, and about how many of its bytes were read by then."""
+
+    found: Found
+    bytes: int
+
+
+def documents(folder: Storage, piece: Piece) -> Iterator[Read]:
+    """The documents in a piece of a file. What cannot be read becomes a Rejected; never raises for input."""
+    name = shown(piece.path)
+    count = 0
+    try:
+        with folder.open(piece.path) as file:
+            for found in _in_file(file, name, piece):
+                count += 1
+                yield Read(found, _position(file, piece))
+        return
+    except SourceError as error:
+        reason, problem = error.reason, error.detail
+    except DAMAGED as error:
+        reason, problem = "damaged", _line(error)
+    except OSError as error:
+        # Python's gzip, bz2 and pyarrow tell of damage by OSErrors without a number.
+        reason, problem = "unreadable" if error.errno else "damaged", error.strerror or _line(error)
+    after = f", after {count:,} documents" if count else ""
+    yield Read(Rejected(name, name, reason, f"cannot be read{after}: {problem}"), piece.bytes)
+
+
+def _position(file: BinaryIO, piece: Piece) -> int:
+    """Bytes of a piece that were read, as far as the file's position tells."""
+    if piece.stop is not None and piece.format.kind != "jsonl":
+        return 0
+    return max(0, min(file.tell() - piece.start, piece.bytes))
+
+
+def shown(path: str) -> str:
+    """A path for people: bytes of its name that are no UTF-8 are shown escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def rejected(source: str, error: SourceError, raw: bytes | None = None) -> Rejected:
+    """A document that could not be used."""
+    return Rejected(PurePosixPath(source).name, source, error.reason, error.detail, raw=raw)
+
+
+def _in_file(file: BinaryIO, name: str, piece: Piece) -> Iterator[Found]:
+    kind, compression = piece.format
+    if kind in ("zip", "parquet") and compression:
+        file = io.BytesIO(decompressed(file, compression).read())  # both are read from their ends
+    if kind == "tar":
+        yield from _members(tar_members(decompressed(file, compression)), name)
+    elif kind == "zip":
+        yield from _members(zip_members(file, piece.start, piece.stop), name)
+    elif kind == "parquet":
+        yield from _rows(file, name, piece)
+    else:
+        if piece.start:
+            file.seek(piece.start)
+        length = None if piece.stop is None else piece.stop - piece.start
+        yield from _texts(decompressed(file, compression), name, kind, first=piece.first, length=length)
+
+
+def _texts(file: BinaryIO, name: str, kind: str, first: int = 1, length: int | None = None) -> Iterator[Found]:
+    """The documents in a stream of text: one page, or many records."""
+    if kind == "page":
+        page = file.read(MAX_BYTES + 1)
+        yield _too_large(name, page) if len(page) > MAX_BYTES else Document(name, page, page=True)
+    elif kind == "jsonl":
+        for record in lines(file, MAX_BYTES, first=first, length=length):
+            yield _record(name, record)
+    else:
+        for record in values(file, MAX_BYTES):
+            yield _record(name, record)
+
+
+def _record(name: str, record: Record) -> Document | Rejected:
+    source = f"{name}:{record.number}"
+    if record.whole:
+        return Document(source, record.data, page=False)
+    if len(record.data) >= MAX_BYTES:
+        return _too_large(source, record.data)
+    error = SourceError("bad_json", f"the file ends in it, after {len(record.data):,} bytes of it")
+    return rejected(source, error, record.data)
+
+
+def _too_large(source: str, beginning: bytes) -> Rejected:
+    limit = f"more than {MAX_BYTES // 2**20} MiB, which is no conversation"
+    error = SourceError("too_large", f"{limit}; its first {KEPT_BYTES // 1024} KiB are kept")
+    return rejected(source, error, beginning[:KEPT_BYTES])
+
+
+def _members(members: Iterator[Member], name: str) -> Iterator[Found]:
+    for member in members:
+        source = f"{name}/{shown(member.path)}"
+        found = by_name(member.path)
+        if hidden(member.path):
+            continue
+        if isinstance(member.content, SourceError):
+            yield rejected(source, member.content)
+        elif found is None:
+            yield Ignored(source)
+        elif found.kind in ("tar", "zip", "parquet"):
+            error = SourceError("nested", f"a {found.kind} file inside an archive; unpack the outer one")
+            yield rejected(source, error)
+        else:
+            yield from _member(member.content, source, found)
+
+
+def _member(content: BinaryIO, source: str, format: Format) -> Iterator[Found]:
+    try:
+        yield from _texts(decompressed(content, format.compression), source, format.kind)
+    except SourceError as error:
+        yield rejected(source, error)
+    except (*DAMAGED, OSError) as error:
+        yield rejected(source, SourceError("damaged", f"cannot be read to its end: {_line(error)}"))
+
+
+def _rows(file: BinaryIO, name: str, piece: Piece) -> Iterator[Found]:
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(file)
+    columns = table.schema_arrow.names
+    packed = set(PACKED) <= set(columns)
+    if not packed and not set(LISTS) & set(columns):
+        raise SourceError("unknown_record", f"has none of the columns {', '.join(LISTS)}")
+    wanted = PACKED if packed else [name for name in columns if name in (*LISTS, *FACTS)]
+    number = piece.first
+    groups = range(table.num_row_groups)[piece.start : piece.stop]
+    for batch in table.iter_batches(256, row_groups=list(groups), columns=list(wanted)):
+        for row in batch.to_pylist():
+            if packed:
+                yield Document(row["source"], row["page"], page=True)
+            else:
+                yield Document(f"{name}:{number}", row, page=False)
+            number += 1
+
+
+def hidden(path: str) -> bool:
+    """Whether a file is one of those that systems leave beside others' (`.DS_Store`, `__MACOSX/`)."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(path).parts)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

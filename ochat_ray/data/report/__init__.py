@@ -1,0 +1,1 @@
+"""What a preparation did, for people to look at."""

@@ -1,0 +1,73 @@
+"""Stage 2: all copies of a text come into one shard, where the best of them is found."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ochat_ray.data.dedup.exact import Rank, best_copies
+from ochat_ray.data.facts import chars
+from ochat_ray.data.filters.basic import is_model, model_not_wanted
+from ochat_ray.data.filters.reason import Reason
+from ochat_ray.data.records import PART, messages
+from ochat_ray.data.stages.job import Job, read_table, shard_of, write_table
+from ochat_ray.manifest import json_bytes
+
+
+def shard_name(number: int) -> str:
+    """What a shard is called in every stage."""
+    return f"{number:05}"
+
+
+def read_parts(parts: pa.Table, job: Job, finished: frozenset[int]) -> pa.Table:
+    """The rows of the parts named in column `part`, with their shard, but for shards that are finished."""
+    tables = [read_table(job.output, job.path("clean", name)) for name in parts["part"].to_pylist()]
+    rows = pa.concat_tables(tables)
+    shards = [shard_of(text, job.shards) for text in rows["hash"].to_pylist()]
+    rows = rows.append_column("shard", pa.array(shards, pa.int32()))
+    return rows.filter(pa.array([shard not in finished for shard in shards], pa.bool_()))
+
+
+def write_shards(rows: pa.Table, job: Job) -> pa.Table:
+    """Judge and write every shard in a block, which holds each of its shards whole; returns their sizes."""
+    if rows.num_rows == 0:
+        return pa.table({"documents": pa.array([], pa.int64())})
+    numbers = sorted(set(rows["shard"].to_pylist()))
+    for number in numbers:
+        write_shard(rows.filter(pc.equal(rows["shard"], number)).select(PART.names), number, job)
+    return pa.table({"documents": [rows.num_rows]})
+
+
+def write_shard(rows: pa.Table, number: int, job: Job) -> None:
+    """Write one shard, copies and unwanted models turned away, and then its mark."""
+    table = judged(rows.cast(PART), job.config.filters.models)
+    write_table(job.output, job.path("distinct", f"{shard_name(number)}.parquet"), table)
+    kept = pc.sum(table["reason"].is_null()).as_py() or 0
+    job.output.write(
+        job.path("distinct", f"{shard_name(number)}.json"),
+        json_bytes({"documents": table.num_rows, "kept": kept}),
+    )
+
+
+def judged(rows: pa.Table, models: tuple[str, ...]) -> pa.Table:
+    """Rows of PART that hold every copy of each of their texts, with a reason for all but the best copies.
+
+    Where no copy is by a wanted model, each is turned away for its own.
+    """
+    rows = rows.sort_by([("id", "ascending"), ("source", "ascending")])
+    records = rows.to_pylist()
+    understood = [row for row in records if row["reason"] is None]
+    ranks = [
+        Rank(bool(models) and not is_model(row["model"], models), -chars(messages(row)), row["id"], row["source"])
+        for row in understood
+    ]
+    for index, best in enumerate(best_copies([row["hash"] for row in understood], ranks)):
+        row, winner = understood[index], understood[best]
+        reason = model_not_wanted(winner["model"], models)
+        if reason is not None:
+            reason = model_not_wanted(row["model"], models)
+        elif best != index:
+            reason = Reason("duplicate", f"the same text as {winner['id']}")
+        if reason is not None:
+            row["reason"], row["detail"] = reason
+    return pa.Table.from_pylist(records, schema=PART)

@@ -1,0 +1,77 @@
+"""What every task needs to know, and how tasks keep their results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ochat_ray.config import DataConfig
+from ochat_ray.data.filters import Questions
+from ochat_ray.data.targets import Target
+from ochat_ray.data.workspace import Stages
+from ochat_ray.storage import Storage, read
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One preparation: where it reads and writes, and how it judges and renders.
+
+    `shards` is how many there are, once all documents are counted. `examples` and `points` are shares of the
+    conversations: of those that show a message before and after in the report, and of those on its map.
+    """
+
+    source: Storage
+    output: Storage
+    stages: Stages
+    config: DataConfig
+    questions: Questions
+    targets: tuple[Target, ...]
+    examples: float
+    shards: int = 0
+    points: float = 0.0
+
+    def path(self, stage: str, name: str) -> str:
+        """Where a stage keeps something, below the output."""
+        return f"{getattr(self.stages, stage)}/{name}"
+
+    def done(self, stage: str, name: str) -> Any:
+        """What a stage wrote as JSON under a name; None where it has not."""
+        try:
+            return json.loads(read(self.output, self.path(stage, name)))
+        except OSError:
+            return None
+
+
+def shard_of(text_hash: str, shards: int) -> int:
+    """The shard of a text by its hash, hex."""
+    return int(text_hash[:8], 16) % shards
+
+
+def write_table(storage: Storage, path: str, table: pa.Table) -> pa.Buffer:
+    """Write a Parquet file whole; returns its bytes."""
+    out = pa.BufferOutputStream()
+    pq.write_table(table, out, compression="zstd")
+    data = out.getvalue()
+    storage.write(path, data)
+    return data
+
+
+def read_table(storage: Storage, path: str, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file."""
+    with storage.open(path) as file:
+        return pq.ParquetFile(file).read(columns=columns)
+
+
+def runs(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Items in lists of `size`, the last as long as it comes."""
+    iterator = iter(items)
+    while run := list(islice(iterator, size)):
+        yield run

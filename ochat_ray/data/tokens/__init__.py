@@ -1,0 +1,1 @@
+"""Conversations to rows of tokens, and rows to files."""
