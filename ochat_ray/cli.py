@@ -107,9 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument(
             "input",
             nargs="+",
-            help="folders, files, archives, globs or URIs of saved pages, JSON exports, JSON Lines or Parquet",
+            help="saved pages, JSON exports, JSON Lines, Parquet: folders, files, archives, globs or URIs",
         )
-        sub.add_argument("--format", choices=FORMATS, help="what all files are (default: told by their names)")
+        sub.add_argument("--format", choices=FORMATS, help="what all files are (default: by their names)")
 
     demo = command("demo", _demo, "the whole way on the shipped sample, in minutes on two cores")
     demo.add_argument("--work", type=Path, default=Path(".demo"), help="folder for everything it makes")
@@ -154,13 +154,33 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("--system", help="system message")
     chat.add_argument("--temperature", type=float, default=0.7, help="0 for the likeliest answer")
 
-    inspect = command("inspect", _inspect, "show what is in a page, a prepared folder or a model folder")
-    inspect.add_argument("path", type=Path, help="a saved page, or a folder that prepare or train wrote")
+    inspect = command(
+        "inspect", _inspect, "show what is in an input file, a prepared folder or a model folder"
+    )
+    inspect.add_argument(
+        "path", help="a page, export or archive; a folder that prepare or train wrote; a part"
+    )
     inspect.add_argument("-n", "--number", type=int, default=3, help="conversations to show (default: 3)")
+    inspect.add_argument("--id", help="show the conversation with this id")
     inspect.add_argument(
         "--rejected", metavar="REASON", nargs="?", const="", help="show rejects (of a reason)"
     )
-    inspect.add_argument("--tokens", action="store_true", help="show tokens, those with loss in brackets")
+    inspect.add_argument(
+        "--random", metavar="SEED", nargs="?", type=int, const=-1, help="show some at random (by a seed)"
+    )
+    inspect.add_argument(
+        "--as",
+        dest="view",
+        choices=("turns", "markdown", "tokens"),
+        default="turns",
+        help="turns, one Markdown document, or tokens shaded by their loss weights (default: turns)",
+    )
+
+    pack = command("pack", _pack, "millions of small saved pages to few Parquet files")
+    inputs(pack)
+    pack.add_argument("output", help="folder to write, or s3:// or gs:// URI")
+    pack.add_argument("--shard-mb", type=int, default=256, help="MB of pages in a file (default: 256)")
+    pack.add_argument("--address", help="Ray cluster to join (default: RAY_ADDRESS, else a private one)")
 
     config = stage("config", _config, "show a recipe with all its settings and what they mean", ray=False)
     config.add_argument("--list", action="store_true", help="list the shipped recipes and model types")
@@ -229,7 +249,6 @@ def _train(args: argparse.Namespace) -> None:
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
     _check_base(recipe, [args.base])
     from ochat_ray.manifest import read_manifest
-
     from ochat_ray.storage import storage
 
     read_manifest(storage(args.data), remedy="`ochat-ray prepare`")
@@ -279,10 +298,28 @@ def _chat(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from ochat_ray.inspect import inspect
+    import random
 
-    for line in inspect(args.path, number=args.number, rejected=args.rejected, tokens=args.tokens):
+    from ochat_ray.inspect import Choice, Style, inspect
+
+    seed = random.randrange(2**32) if args.random == -1 else args.random
+    choice = Choice(args.number, args.id, args.rejected, seed)
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for line in inspect(args.path, choice, Style(args.view, colour)):
         print(line)
+
+
+def _pack(args: argparse.Namespace) -> None:
+    _check_inputs(args)
+    from ochat_ray.data.pack import pack
+    from ochat_ray.runtime import cluster
+
+    with cluster(args.address):
+        manifest = pack(args.input, args.output, shard_mb=args.shard_mb, kind=args.format)
+    counts = manifest["counts"]
+    print(f"{counts['pages']:,} pages in {len(manifest['files']):,} files in {args.output}")
+    for source, reason, detail in manifest["rejected"]:
+        print(f"not packed: {source}: {reason} ({detail})")
 
 
 def _config(args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ A prepared folder holds
     rejected/*.parquet                       REJECTED: what was not, with its reason
     tokens/MODEL_TYPE/{train,eval}/*.arrow   TOKENS: what training maps into memory
     report.html, report.json                 for people, and for programs
-    manifest.json                            counts, recipe, versions and the sha256 of every file (manifest.py)
+    manifest.json                            counts, recipe, versions, the sha256 of every file
 
 and a folder of packed pages PAGES as *.parquet and a manifest.
 """

@@ -6,6 +6,7 @@ an object is there once all of it was sent.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -39,9 +40,8 @@ class Storage(Protocol):
         """Its path or URI, for people and for `storage`."""
 
     def entries(self, below: str = "", leave_out: frozenset[str] = frozenset()) -> list[Entry]:
-        """All files at any depth below `below`, sorted by path, but for folders in `leave_out` (locations).
-
-        Raises DataError where a folder cannot be read.
+        """All files at any depth below `below`, sorted by path, but for folders in `leave_out` (locations);
+        none where there is no such folder. Raises DataError where a folder cannot be read.
         """
 
     def open(self, path: str) -> BinaryIO:
@@ -90,6 +90,8 @@ class LocalStorage:
 
     def entries(self, below: str = "", leave_out: frozenset[str] = frozenset()) -> list[Entry]:
         start = self.root / below
+        if not start.exists():
+            return []
         seen = {_identity(Path(path)) for path in leave_out} | {_identity(start)}
         return sorted(_walk(str(start), f"{below}/" if below else "", seen))
 
@@ -149,8 +151,11 @@ class ObjectStorage:
 
     def write(self, path: str, data: Any) -> None:
         system, root = _file_system(self.uri)
-        with system.open_output_stream(f"{root}/{path}") as out:
-            out.write(data)
+        try:
+            with system.open_output_stream(f"{root}/{path}") as out:
+                out.write(data)
+        except OSError as error:
+            raise OSError(error.errno or errno.EIO, _first_line(error), f"{self.uri}/{path}") from error
 
     def exists(self, path: str) -> bool:
         from pyarrow import fs
@@ -211,7 +216,9 @@ def _file_system(uri: str) -> tuple[Any, str]:
     try:
         system, path = fs.FileSystem.from_uri(uri)
     except (OSError, ValueError) as error:
-        raise DataError(f"{uri}: cannot be used ({_first_line(error)}); give e.g. s3://bucket/folder") from error
+        raise DataError(
+            f"{uri}: cannot be used ({_first_line(error)}); give e.g. s3://bucket/folder"
+        ) from error
     return system, path.rstrip("/")
 
 
@@ -225,7 +232,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _walk(folder: str, prefix: str, seen: set[tuple[int, int] | None]) -> Iterator[Entry]:
-    """Files below `folder`, `prefix` before their paths; folders in `seen` are not entered, again or at all."""
+    """Files below `folder`, with `prefix` before their paths; folders in `seen` are not entered."""
     try:
         entries = list(os.scandir(folder))
     except OSError as error:

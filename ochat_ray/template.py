@@ -116,7 +116,9 @@ class ChatTemplate:
         encoded = iter((encode or self.tokenizer.encode_arrays)(texts))
         bos, eot = np.array(self.bos_ids, np.int32), np.array([self.eot_id], np.int32)
         segments: list[NDArray[np.int32]] = []
-        spans: list[tuple[int, float]] = []  # tokens, and the weight of each: repeated below for the whole batch
+        spans: list[
+            tuple[int, float]
+        ] = []  # tokens, and the weight of each: repeated below for the whole batch
         lengths: list[int] = []  # of all turns of all conversations
         for messages, condition in conversations:
             segments.append(bos)

@@ -31,7 +31,12 @@ from ochat_ray.errors import CheckpointError
 
 SEGMENT = "\ufdd0"
 ESCAPE = "\ufdd1"
-NO_SPECIALS: dict[str, Any] = {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
+NO_SPECIALS: dict[str, Any] = {
+    "added_tokens": [],
+    "post_processor": None,
+    "truncation": None,
+    "padding": None,
+}
 
 
 class ChatTokenizer:
@@ -77,7 +82,7 @@ class ChatTokenizer:
 
     @property
     def bare_spec(self) -> dict[str, Any]:
-        """A `tokenizer.json` that encodes text as `encode` does, but knows neither special tokens nor marks."""
+        """A `tokenizer.json` that encodes as `encode` does, but knows neither special tokens nor marks."""
         steps = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers"}
         bare = {name: _unmarked(self.spec[name], key) for name, key in steps.items()}
         return {**self.spec, **bare, **NO_SPECIALS}

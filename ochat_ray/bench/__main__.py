@@ -8,7 +8,9 @@ import sys
 
 from ochat_ray import bench
 
-NAMES = sorted(module.name for module in pkgutil.iter_modules(bench.__path__) if module.name != "__main__")
+NAMES = sorted(
+    module.name for module in pkgutil.iter_modules(bench.__path__) if not module.name.startswith("_")
+)
 
 if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
     sys.exit(f"usage: python -m ochat_ray.bench {{{','.join(NAMES)}}} [options]")

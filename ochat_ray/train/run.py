@@ -51,7 +51,7 @@ class TrainResult:
 
 
 def train(data: str | Path, base: Path, output: Path, recipe: Recipe) -> TrainResult:
-    """Fine-tune `base` on the prepared folder `data`, a path or URI; the model goes to `output`/model. Needs Ray.
+    """Fine-tune `base` on the prepared folder `data` (path or URI); writes `output`/model. Needs Ray.
 
     The same call on the same output resumes an unfinished run and recognises a finished one; the number
     of workers may differ. Raises DataError, CheckpointError or ConfigError naming file, value and remedy
@@ -71,9 +71,7 @@ def train(data: str | Path, base: Path, output: Path, recipe: Recipe) -> TrainRe
         return result
 
 
-def _run(
-    data: Storage, model_type: ModelType, base: Path, folders: Folders, recipe: Recipe
-) -> TrainResult:
+def _run(data: Storage, model_type: ModelType, base: Path, folders: Folders, recipe: Recipe) -> TrainResult:
     make_inputs(data, model_type, base, folders, recipe.train)
     need = find_need(recipe.train)
     plan = Plan.load(folders.tokens / "train" / "plan.npz")

@@ -78,12 +78,13 @@ def token_files(data: Storage, model_type: ModelType, split: str) -> list[str]:
 
     Raises DataError, naming what there is, where the data was not prepared for the model type.
     """
-    names = [entry.path for entry in data.entries("tokens")] if data.exists("tokens") else []
+    names = [entry.path for entry in data.entries("tokens")]
     prepared = sorted({name.split("/")[1] for name in names})
     if model_type.name not in prepared:
         raise DataError(
-            f"{data.location}: prepared for {', '.join(prepared) or 'no model type'}, not for {model_type.name}; "
-            f"prepare it with `--base {model_type.name}=DIR`, or train with another recipe"
+            f"{data.location}: prepared for {', '.join(prepared) or 'no model type'}, "
+            f"not for {model_type.name}; prepare it with `--base {model_type.name}=DIR`, or train "
+            "with another recipe"
         )
     return [name for name in names if name.startswith(f"tokens/{model_type.name}/{split}/")]
 
@@ -102,9 +103,9 @@ def check_origin(data: Storage, files: Iterable[str], template: ChatTemplate, ba
             if theirs != ours:
                 kind = metadata.get(columns.META_MODEL_TYPE, b"unknown").decode()
                 raise DataError(
-                    f"{data.location}/{name}: made with {what} {theirs[:12]} (model type {kind}), but the base "
-                    f"model {base} with model type {template.model_type.name} has {ours[:12]}; prepare the data "
-                    "again with this base model and recipe, or give the base model it was prepared with"
+                    f"{data.location}/{name}: made with {what} {theirs[:12]} (model type {kind}), but the "
+                    f"base model {base} with model type {template.model_type.name} has {ours[:12]}; prepare "
+                    "the data again with this base model and recipe, or give the one it was prepared with"
                 )
 
 

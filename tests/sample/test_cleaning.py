@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
 import pytest
 
 from ochat_ray import sample
-from ochat_ray.config import DataConfig, load_recipe
+from ochat_ray.config import FilterConfig, load_recipe
 from ochat_ray.conversation import Conversation
-from ochat_ray.data.clean import clean_page
-from ochat_ray.data.dedup import best_copies, text_hash
-from ochat_ray.data.filters import model_not_wanted
-from ochat_ray.data.partition import split_of
+from ochat_ray.data.clean.conversation import clean_page
+from ochat_ray.data.records import part_table
+from ochat_ray.data.split import split_of
+from ochat_ray.data.stages.distinct import judged
 
 # Decided by comparing pages, or by the recipe's models; a single page does not tell.
 DECIDED_LATER = {None, "duplicate", "model"}
@@ -32,28 +31,16 @@ def test_each_page_comes_out_as_the_truth_says(page: sample.Page) -> None:
 
 
 def test_the_right_copies_and_models_stay() -> None:
-    config = DataConfig()
     cleaned = [clean_page(page.data, f"{page.id}.html") for page in sample.truth().values()]
-    whole = [found for found in cleaned if isinstance(found, Conversation)]
-    rows = pa.table(
-        {
-            "hash": [text_hash(c.messages) for c in whole],
-            "model": [c.model for c in whole],
-            "id": [c.id for c in whole],
-            "source": [c.source for c in whole],
-        }
-    )
-    outcome = {}
-    for row, best in enumerate(best_copies(rows, config.models)):
-        unwanted = model_not_wanted(whole[row].model, config.models)
-        outcome[whole[row].id] = "duplicate" if best != row else unwanted.reason if unwanted else None
+    rows = judged(part_table(c for c in cleaned if isinstance(c, Conversation)), FilterConfig().models)
+    outcome = {row["id"]: row["reason"] for row in rows.to_pylist()}
     assert outcome == {p.id: p.reason for p in sample.truth().values() if p.reason in DECIDED_LATER}
 
 
 def test_the_demo_trains_on_every_question_it_asks() -> None:
     share = load_recipe("tiny-cpu").data.eval_fraction
     kept = [page for page in sample.truth().values() if page.reason is None]
-    splits = [split_of(text_hash(page.messages), share) for page in kept]
+    splits = [split_of(page.id, share) for page in kept]
     trained = {p.messages[0].content for p, split in zip(kept, splits, strict=True) if split == "train"}
     assert {question.text for question in sample.questions()} <= trained
     assert "eval" in splits

@@ -30,7 +30,9 @@ def test_all_published_model_types_are_there() -> None:
 
 
 def test_overrides() -> None:
-    recipe = load_recipe("tiny-cpu", ["train.learning_rate=1e-5", "data.filters.models=[]", "serve.engine.threads=2"])
+    recipe = load_recipe(
+        "tiny-cpu", ["train.learning_rate=1e-5", "data.filters.models=[]", "serve.engine.threads=2"]
+    )
     assert recipe.train.learning_rate == 1e-5
     assert recipe.data.filters.models == ()
     assert recipe.serve.engine.threads == 2

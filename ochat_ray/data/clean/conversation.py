@@ -56,10 +56,13 @@ def clean_page(page: bytes, source: str, config: FilterConfig = DEFAULTS) -> Con
 
 
 def repair(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
-    """Turns from the first human one to the last assistant one; an opening system turn is kept."""
+    """Turns from the first question to the last answer; an opening system turn is kept.
+
+    A person who opens with nothing has not asked yet; later on, nothing may mean "go on".
+    """
     system = turns[:1] if turns and turns[0].role == "system" else ()
     rest = list(turns[len(system) :])
-    while rest and rest[0].role != "user":
+    while rest and (rest[0].role != "user" or not rest[0].value.strip()):
         rest.pop(0)
     while rest and rest[-1].role == "user":
         rest.pop()

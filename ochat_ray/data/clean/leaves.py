@@ -17,8 +17,6 @@ FENCES = re.compile(r"^[ \t]*(`{3,})", re.MULTILINE)
 BACKTICKS = re.compile("`+")
 # An address that needs no pointed brackets: no white space, and parentheses in pairs.
 PLAIN_ADDRESS = re.compile(r"(?!<)[^\s()]*(?:\([^\s()]*\)[^\s()]*)*")
-
-
 # Where GFM's footnotes link to, and where they link back to.
 FOOTNOTE = "#user-content-fn-"
 FOOTNOTE_USE = "#user-content-fnref-"

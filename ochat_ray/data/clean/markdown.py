@@ -1,7 +1,7 @@
 """An assistant's HTML, as ChatGPT rendered it, back to the Markdown it was made from.
 
 One parse by libxml2 and one walk over the tree. Code and TeX come out byte for byte, and nothing in
-text is escaped.
+text is escaped. HTML of other kinds, which has nothing of ChatGPT's to lose, goes to markdownify.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 
+import markdownify
 from lxml import etree
 
 from ochat_ray.data.clean import noise
@@ -26,8 +27,25 @@ TAG = re.compile(
     r"|strong|sub|sup|table|tbody|td|th|thead|tr|u|ul)(?:\s[^<>]*)?/?>",
     re.IGNORECASE,
 )
+CHATGPT = re.compile(r'class="[^"]*\b(?:markdown|katex|hljs)\b|Copy code</button>')
+FOREIGN = re.compile(
+    r"<(?:address|article|aside|body|center|dl|details|fieldset|figure|footer|form|header|html|main|nav)[\s>]",
+    re.IGNORECASE,
+)
 ANY_TAG = re.compile(r"</?([a-zA-Z][^\s<>/]*)[^<>]*>")
 BLANK_LINES = re.compile(r"\n{3,}")
+
+
+class _Converter(markdownify.MarkdownConverter):
+    """markdownify, but for what is nothing to read."""
+
+    def convert_button(self, *_: object, **__: object) -> str:
+        return ""
+
+    convert_svg = convert_video = convert_button
+
+
+CONVERTER = _Converter(heading_style="ATX", bullets="-", escape_asterisks=False, escape_underscores=False)
 
 
 def to_markdown(value: str) -> str:
@@ -37,6 +55,20 @@ def to_markdown(value: str) -> str:
     """
     if not TAG.search(value):
         return noise.strip_footer(html.unescape(value)).strip(WHITE)
+    if FOREIGN.search(value) and not CHATGPT.search(value):
+        return _foreign(value)
+    return _walked(value)
+
+
+def _foreign(value: str) -> str:
+    try:
+        text: str = CONVERTER.convert(value)
+    except Exception:  # it is not made for everything; the walk is
+        return _walked(value)
+    return BLANK_LINES.sub("\n\n", text).strip(WHITE)
+
+
+def _walked(value: str) -> str:
     tree = etree.fromstring(value.encode("utf-8", "replace"), PARSER)
     problem = PARSER.error_log.last_error
     if problem is not None and problem.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT:

@@ -104,9 +104,12 @@ def _quote(element: Element) -> list[Block]:
 
 
 def _code(element: Element) -> list[Block]:
+    first = next(element.iterdescendants("code", "pre"), None)
+    if first is not None and first.tag == "pre":  # its own end tag got lost
+        return blocks_in(element)
     code = code_block(element)
     blocks = [Block("code", code.text)] if code.text else []
-    for text, others in after(code.end, element):  # what a lost end tag let in
+    for text, others in after(code.end, element):  # let in by a lost end tag of its bar
         blocks += _blocks(text, others)
     return blocks
 
@@ -130,7 +133,11 @@ def _list(element: Element) -> list[Block]:
     # Paragraphs in items are how HTML shows blank lines between items, or in a lone one.
     loose = any(block.kind == "paragraph" for _, blocks in items for block in blocks)
     texts = [_item(marker, blocks, apart=loose and len(items) == 1) for marker, blocks in items]
-    return [Block("list", ("\n\n" if loose else "\n").join(texts))] if texts else []
+    if not texts:
+        return []
+    # A list that begins otherwise needs a blank line after a paragraph (CommonMark 5.3).
+    kind = "list" if texts[0].startswith(("- ", "1. ")) else "other"
+    return [Block(kind, ("\n\n" if loose else "\n").join(texts))]
 
 
 def _item(marker: str, blocks: list[Block], *, apart: bool = False) -> str:

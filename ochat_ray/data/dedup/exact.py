@@ -36,7 +36,7 @@ def normalized(text: str) -> str:
 
 
 def best_copies(hashes: Sequence[str], ranks: Sequence[Rank]) -> list[int]:
-    """For each row, the index of the row that stands for all copies of its text, in whatever order they are."""
+    """For each row, the index of the row that stands for all copies of its text, whatever their order."""
     best: dict[str, int] = {}
     for row, text in enumerate(hashes):
         if text not in best or ranks[row] < ranks[best[text]]:

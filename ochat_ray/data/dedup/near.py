@@ -1,8 +1,8 @@
 """Near-duplicates: MinHash signatures of word n-grams, banded so that likely pairs meet, then compared.
 
-MinHash after Broder (1997), by rensa's R-MinHash; banding (LSH) after Indyk and Motwani (1998), as in Leskovec,
-Rajaraman and Ullman, Mining of Massive Datasets, chapter 3; for the comparison one byte is kept of each hash
-(b-bit MinHash, Li and Konig 2010).
+MinHash after Broder (1997), by rensa's R-MinHash; banding (LSH) after Indyk and Motwani (1998), as in
+Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, chapter 3; for the comparison one byte is kept
+of each hash (b-bit MinHash, Li and Konig 2010).
 
 A text is known here by its key, the first 16 bytes of its hash, so that what is shuffled stays small.
 """
@@ -10,7 +10,7 @@ A text is known here by its key, the first 16 bytes of its hash, so that what is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ PAIRS = pa.schema([pa.field("a", KEY, nullable=False), pa.field("b", KEY, nullab
 
 
 class Candidate(NamedTuple):
-    """A conversation as near-duplicates are ranked, the smallest being the best: the longest, then by id and key."""
+    """A conversation as near-duplicates are ranked, the smallest first: the longest, then by id and key."""
 
     shortness: int
     id: str
@@ -97,7 +97,7 @@ def candidate_pairs(rows: pa.Table) -> pa.Table:
             found.update(combinations(bucket, 2))
         else:
             found.update((bucket[0], other) for other in bucket[1:])
-            found.update(zip(bucket, bucket[1:], strict=False))
+            found.update(pairwise(bucket))
     return pairs_table(sorted(found))
 
 

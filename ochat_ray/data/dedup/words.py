@@ -100,4 +100,9 @@ def _hash_block(texts: list[bytes]) -> Words:
 def _tables(size: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """BASE and its inverse modulo 2**64, to the powers from 0 to `size`."""
     inverse = np.uint64(pow(int(BASE), -1, 2**64))
-    return tuple(np.cumprod(np.r_[np.uint64(1), np.full(size, base)], dtype=np.uint64) for base in (BASE, inverse))  # type: ignore[return-value]
+    return _to_powers(BASE, size), _to_powers(inverse, size)
+
+
+def _to_powers(base: np.uint64, size: int) -> NDArray[np.uint64]:
+    powers: NDArray[np.uint64] = np.cumprod(np.r_[np.uint64(1), np.full(size, base)], dtype=np.uint64)
+    return powers

@@ -20,7 +20,7 @@ __all__ = ["Judged", "Questions", "Reason", "judge"]
 
 
 class Judged(NamedTuple):
-    """A conversation with its language, and masked where that is wanted; and why it is turned away, if it is."""
+    """A conversation with its language, masked where that is wanted; and why it is turned away, if it is."""
 
     conversation: Conversation
     reason: Reason | None

@@ -51,9 +51,9 @@ def language_of(messages: tuple[Message, ...], config: LanguageConfig) -> str:
     windows = _windows("\n".join(without_code(message.content) for message in messages))
     if len(windows) == WINDOWS:  # two that are sure and agree speak for all
         few = [vote for index in FEW if (vote := _vote(windows[index])) is not None]
-        if len(few) == len(FEW) and len({vote.language for vote in few}) == 1:
-            if all(vote.probability >= SURE for vote in few):
-                return few[0].language
+        sure = {vote.language for vote in few if vote.probability >= SURE}
+        if len(few) == len(FEW) and len(sure) == 1 and all(vote.probability >= SURE for vote in few):
+            return sure.pop()
     votes = [vote for window in windows if (vote := _vote(window)) is not None]
     letters = sum(vote.letters for vote in votes)
     if letters < MIN_LETTERS:

@@ -111,7 +111,9 @@ def _in_file(file: BinaryIO, name: str, piece: Piece) -> Iterator[Found]:
         yield from _texts(decompressed(file, compression), name, kind, first=piece.first, length=length)
 
 
-def _texts(file: BinaryIO, name: str, kind: str, first: int = 1, length: int | None = None) -> Iterator[Found]:
+def _texts(
+    file: BinaryIO, name: str, kind: str, first: int = 1, length: int | None = None
+) -> Iterator[Found]:
     """The documents in a stream of text: one page, or many records."""
     if kind == "page":
         page = file.read(MAX_BYTES + 1)
@@ -144,10 +146,10 @@ def _members(members: Iterator[Member], name: str) -> Iterator[Found]:
     for member in members:
         source = f"{name}/{shown(member.path)}"
         found = by_name(member.path)
-        if hidden(member.path):
-            continue
         if isinstance(member.content, SourceError):
             yield rejected(source, member.content)
+        elif hidden(member.path):
+            continue
         elif found is None:
             yield Ignored(source)
         elif found.kind in ("tar", "zip", "parquet"):

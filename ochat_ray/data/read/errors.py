@@ -18,4 +18,12 @@ class SourceError(Exception):
 
 
 # What reading a damaged file raises, besides OSError and pyarrow's errors, which are OSError or ValueError.
-DAMAGED = (EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, ValueError, RuntimeError)
+DAMAGED = (
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    ValueError,
+    RuntimeError,
+)

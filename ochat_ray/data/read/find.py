@@ -42,20 +42,21 @@ def find_inputs(
     kind. Raises DataError where an input does not exist, cannot be read, or there is nothing to read.
     """
     skipped = frozenset(str(path) if is_remote(path) else str(Path(path).absolute()) for path in leave_out)
+    _refuse_several_places(inputs)
     places = [_place(text) for text in inputs]
-    root = _common([folder for folder, _ in places])
+    root = _common([place for place, _ in places])
     entries: dict[str, Entry] = {}
-    for folder, pattern in places:
-        for entry in _matching(folder, pattern, skipped):
-            path = posixpath.relpath(posixpath.join(folder, entry.path), root)
+    for place, pattern in places:
+        for entry in _matching(place, pattern, skipped):
+            path = posixpath.relpath(posixpath.join(place, entry.path), root)
             entries[path] = entry._replace(path=path)
     folder = storage(root)
     files, left_out = _known(folder, [entries[path] for path in sorted(entries)], kind)
     if not files:
         others = f" ({len(left_out):,} of other kinds, such as {shown(left_out[0])})" if left_out else ""
         raise DataError(
-            f"{', '.join(inputs)}: no files to read{others}; give saved pages (.html), .json, .jsonl, .parquet, "
-            f"archives of them (.tar, .zip), or say what they are with --format {{{','.join(KINDS)}}}"
+            f"{', '.join(inputs)}: no files to read{others}; give saved pages (.html), .json, .jsonl, "
+            f".parquet, archives (.tar, .zip), or say what they are with --format {{{','.join(KINDS)}}}"
         )
     return Inputs(folder, files, left_out)
 
@@ -106,12 +107,19 @@ def _translate(pattern: str) -> str:
     return rf"{out}(?:/.*)?"
 
 
+def _refuse_several_places(inputs: Sequence[str]) -> None:
+    """Files that are read together lie on one file system, or in one bucket."""
+    places = {"/".join(text.split("/")[:3]) if is_remote(text) else "" for text in inputs}
+    if len(places) > 1:
+        raise DataError(
+            f"{', '.join(inputs)}: inputs in several places; copy them into one, or prepare each by itself"
+        )
+
+
 def _common(folders: list[str]) -> str:
     """The deepest folder that all folders are in."""
-    if len(set(map(is_remote, folders))) > 1 or len({f.split("/")[2] for f in folders if is_remote(f)}) > 1:
-        raise DataError(f"{', '.join(folders)}: inputs in several places; run `ochat-ray prepare` on one of them")
     if is_remote(folders[0]):
-        scheme, _, rest = folders[0].partition("://")
+        scheme = folders[0].partition("://")[0]
         return f"{scheme}://{posixpath.commonpath([f.partition('://')[2] for f in folders])}"
     return os.path.commonpath(folders)
 

@@ -43,7 +43,7 @@ MAGIC: tuple[tuple[bytes, Format], ...] = (
 
 
 def by_name(name: str, kind: Kind | None = None) -> Format | None:
-    """The format that a file's name ends in, with `kind` named instead of recognised; None for no known one."""
+    """The format that a file's name ends in, but of `kind` if that is given; None for no known one."""
     path = PurePosixPath(name.lower())
     suffix = path.suffix
     if suffix in SHORT:
@@ -73,14 +73,10 @@ def decompressed(file: BinaryIO, compression: Compression | None) -> BinaryIO:
     if compression == "bz2":
         return bz2.BZ2File(file)  # type: ignore[return-value]
     if compression == "xz":
-        return lzma.LZMAFile(file)
+        return lzma.LZMAFile(file)  # type: ignore[return-value]
+    import pyarrow as pa
+
     if compression == "zst":
-        import pyarrow as pa
-
-        return _buffered(pa.CompressedInputStream(file, "zstd"))
-    return _buffered(file)
-
-
-def _buffered(file: BinaryIO) -> BinaryIO:
-    """A stream with `readline`, which pyarrow's files lack."""
-    return file if isinstance(file, io.BufferedIOBase) else io.BufferedReader(file)  # type: ignore[type-var, return-value]
+        file = pa.CompressedInputStream(file, "zstd")
+    # pyarrow's files lack `readline`.
+    return io.BufferedReader(file) if isinstance(file, pa.NativeFile) else file

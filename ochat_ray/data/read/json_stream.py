@@ -56,10 +56,10 @@ def values(file: BinaryIO, limit: int) -> Iterator[Record]:
     Raises SourceError for a list that goes on after its end.
     """
     scanner = _Scanner(limit)
-    chunk = file.read(CHUNK).removeprefix(BOM)
-    while chunk:
-        yield from scanner.feed(chunk)
-        chunk = file.read(CHUNK)
+    mark = BOM
+    while chunk := file.read(CHUNK):
+        yield from scanner.feed(chunk.removeprefix(mark))
+        mark = b""
     yield from scanner.end()
 
 
@@ -126,7 +126,9 @@ class _Scanner:
     def _close(self, rest: bytes) -> None:
         self.closed = True
         if rest.strip(SPACE):
-            raise SourceError("bad_json", f"the list ends after {self.number:,} elements, but text follows it")
+            raise SourceError(
+                "bad_json", f"the list ends after {self.number:,} elements, but text follows it"
+            )
 
     def _keep(self, piece: bytes) -> None:
         if self.closed and piece.strip(SPACE):

@@ -37,9 +37,7 @@ def _script(page: bytes) -> bytes:
         page.decode()
     except UnicodeDecodeError as error:
         if not start:
-            raise SourceError(
-                "not_text", f"not UTF-8 text (byte {error.start:,} of {len(page):,})"
-            ) from None
+            raise SourceError("not_text", f"not UTF-8 text (byte {error.start:,} of {len(page):,})") from None
     if start:
         raise SourceError("no_data", f"the page breaks off inside its data, after {len(page):,} bytes")
     raise SourceError(

@@ -34,7 +34,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A conversation as its source states it; `id`, `model` and `condition` are None where it says nothing."""
+    """A conversation as its source states it; what it says nothing of is None."""
 
     id: str | None
     turns: tuple[Turn, ...]

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from ochat_ray.data.read.formats import Format
 from ochat_ray.storage import Storage
 
+CHUNK = 2**22  # bytes of JSON Lines looked at together
+PACKED = 8  # about how many times their size Parquet and zip files hold
 MAX_FILES = 1000  # of one unit, which holds all of their names
 
 
@@ -21,9 +23,9 @@ class InputFile(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A file or a part of one: bytes `start` to `stop` of JSON Lines, row groups of Parquet, members of a zip.
+    """A file or a part: bytes `start` to `stop` of JSON Lines, row groups of Parquet, members of a zip.
 
-    `first` is the number of its first record in the file, `bytes` about how much of the file it is.
+    `first` is the number of its first record in the file, `bytes` about how much there is in it to read.
     """
 
     path: str
@@ -47,7 +49,8 @@ def whole(file: InputFile) -> Piece:
 def splits(file: InputFile, task_bytes: int) -> bool:
     """Whether a file is cut into pieces. One stream (a tar, anything compressed, a JSON list) cannot be."""
     kind, compression = file.format
-    return kind in ("jsonl", "parquet", "zip") and compression is None and file.size > 2 * task_bytes
+    size = file.size * (PACKED if kind in ("parquet", "zip") else 1)
+    return kind in ("jsonl", "parquet", "zip") and compression is None and size > 2 * task_bytes
 
 
 def split(folder: Storage, file: InputFile, task_bytes: int) -> list[Piece]:
@@ -59,13 +62,13 @@ def split(folder: Storage, file: InputFile, task_bytes: int) -> list[Piece]:
     return found or [whole(file)]
 
 
-def units(pieces: Iterable[Piece], task_bytes: int) -> list[Unit]:
-    """Pieces in runs of about `task_bytes`."""
+def units(pieces: Iterable[Piece], task_bytes: int, max_files: int = MAX_FILES) -> list[Unit]:
+    """Pieces in runs of about `task_bytes`, and of `max_files` at most."""
     found: list[Unit] = []
     run: list[Piece] = []
     size = 0
     for piece in pieces:
-        if run and (size + piece.bytes > task_bytes or len(run) == MAX_FILES):
+        if run and (size + piece.bytes > task_bytes or len(run) == max_files):
             found.append(tuple(run))
             run, size = [], 0
         run.append(piece)
@@ -80,7 +83,7 @@ def _split_lines(folder: Storage, file: InputFile, task_bytes: int) -> Iterator[
     start = position = 0
     first = number = 1
     with folder.open(file.path) as stream:
-        while chunk := stream.read(2**22):
+        while chunk := stream.read(min(CHUNK, task_bytes)):
             cut = chunk.rfind(b"\n") + 1
             number += chunk.count(b"\n")
             if cut and position + cut - start >= task_bytes:
@@ -97,7 +100,7 @@ def _split_rows(folder: Storage, file: InputFile, task_bytes: int) -> Iterator[P
 
     with folder.open(file.path) as stream:
         metadata = pq.ParquetFile(stream).metadata
-        sizes = [_compressed(metadata.row_group(i)) for i in range(metadata.num_row_groups)]
+        sizes = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
         rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
     first = 1
     for start, stop in _runs(sizes, task_bytes):
@@ -105,16 +108,11 @@ def _split_rows(folder: Storage, file: InputFile, task_bytes: int) -> Iterator[P
         first += sum(rows[start:stop])
 
 
-def _compressed(group: object) -> int:
-    columns = range(group.num_columns)  # type: ignore[attr-defined]
-    return sum(group.column(i).total_compressed_size for i in columns)  # type: ignore[attr-defined]
-
-
 def _split_members(folder: Storage, file: InputFile, task_bytes: int) -> Iterator[Piece]:
     import zipfile
 
     with folder.open(file.path) as stream, zipfile.ZipFile(stream) as archive:
-        sizes = [info.compress_size for info in archive.infolist()]
+        sizes = [info.file_size for info in archive.infolist()]
     for start, stop in _runs(sizes, task_bytes):
         yield Piece(*file, sum(sizes[start:stop]), start, stop)
 

@@ -58,7 +58,12 @@ def judged(rows: pa.Table, models: tuple[str, ...]) -> pa.Table:
     records = rows.to_pylist()
     understood = [row for row in records if row["reason"] is None]
     ranks = [
-        Rank(bool(models) and not is_model(row["model"], models), -chars(messages(row)), row["id"], row["source"])
+        Rank(
+            bool(models) and not is_model(row["model"], models),
+            -chars(messages(row)),
+            row["id"],
+            row["source"],
+        )
         for row in understood
     ]
     for index, best in enumerate(best_copies([row["hash"] for row in understood], ranks)):

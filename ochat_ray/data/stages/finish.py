@@ -19,7 +19,7 @@ MAP_CHARS = 2000  # of a conversation that is placed on the map
 
 
 def finish_shards(shards: pa.Table, job: Job) -> pa.Table:
-    """Write the files of shards (column `shard`), and then what there is to say of them; returns their sizes."""
+    """Write the files of shards (column `shard`), and then what to say of them; returns their sizes."""
     sizes = [_finish_shard(number, job) for number in shards["shard"].to_pylist()]
     return pa.table({"documents": sizes})
 
@@ -44,7 +44,7 @@ def _finish_shard(number: int, job: Job) -> int:
         "points": _points(finished.tables["clean"], job.points),
     }
     job.output.write(job.path("finish", f"{shard_name(number)}.json"), json_bytes(facts))
-    return rows.num_rows
+    return int(rows.num_rows)
 
 
 def _points(clean: pa.Table, share: float) -> list[dict[str, Any]]:
@@ -55,5 +55,7 @@ def _points(clean: pa.Table, share: float) -> list[dict[str, Any]]:
         spoken = [message for message in messages(row) if message.role != "system"]
         text = "\n".join(message.content[:MAP_CHARS] for message in spoken)[:MAP_CHARS]
         facts = {name: row[name] for name in ("id", "model", "language")}
-        points.append({**facts, "question": start(spoken[0].content), "answer": start(spoken[1].content), "text": text})
+        points.append(
+            {**facts, "question": start(spoken[0].content), "answer": start(spoken[1].content), "text": text}
+        )
     return points

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from ochat_ray.config import DataConfig
 from ochat_ray.data.filters import Questions
 from ochat_ray.data.targets import Target
-from ochat_ray.data.workspace import Stages
 from ochat_ray.storage import Storage, read
 
 T = TypeVar("T")
@@ -30,7 +29,7 @@ class Job:
 
     source: Storage
     output: Storage
-    stages: Stages
+    stages: Mapping[str, str]
     config: DataConfig
     questions: Questions
     targets: tuple[Target, ...]
@@ -40,7 +39,7 @@ class Job:
 
     def path(self, stage: str, name: str) -> str:
         """Where a stage keeps something, below the output."""
-        return f"{getattr(self.stages, stage)}/{name}"
+        return f"{self.stages[stage]}/{name}"
 
     def done(self, stage: str, name: str) -> Any:
         """What a stage wrote as JSON under a name; None where it has not."""

@@ -34,7 +34,9 @@ MAX_POINTS = 2000
 CLUSTERS, SHOWN_MEMBERS = 12, 8  # near-duplicates to look at
 
 
-def write_report(_: pa.Table, job: Job, facts: dict[str, Any], examples: tuple[schema.Example, ...]) -> pa.Table:
+def write_report(
+    _: pa.Table, job: Job, facts: dict[str, Any], examples: tuple[schema.Example, ...]
+) -> pa.Table:
     """Write `report.html` and `report.json`, and OpenChat's files; returns how many files there are."""
     report = make_report(job, facts, examples)
     files = {}
@@ -53,7 +55,9 @@ def make_report(job: Job, facts: dict[str, Any], examples: tuple[schema.Example,
     shards = [job.done("finish", f"{shard_name(number)}.json") for number in range(job.shards)]
     counts = add_counts(one["counts"] for one in shards)
     spread = add_counts(one["spread"] for one in shards)
-    points = sorted((point for one in shards for point in one["points"]), key=lambda p: (place_of(p["id"]), p["text"]))
+    points = sorted(
+        (point for one in shards for point in one["points"]), key=lambda p: (place_of(p["id"]), p["text"])
+    )
     name = PurePosixPath(facts["source"]).name
     return schema.Report(
         title=name,

@@ -49,5 +49,5 @@ def tokens_file(rows: Sequence[TokenRow], template: ChatTemplate) -> pa.Buffer:
     return out.getvalue()
 
 
-def _joined(arrays: list[np.ndarray], kind: type) -> np.ndarray:  # type: ignore[type-arg]
+def _joined(arrays: list[np.ndarray], kind: type) -> np.ndarray:
     return np.concatenate(arrays).astype(kind, copy=False) if arrays else np.zeros(0, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ Long = Literal["truncate", "split", "drop"]
 
 
 class Row(NamedTuple):
-    """Token ids (int32) and loss weights (float32) of a row; some weight is above 0, that of the last token."""
+    """Token ids (int32) and loss weights (float32) of a row; the last token's weight is above 0."""
 
     input_ids: NDArray[np.int32]
     weights: NDArray[np.float32]
@@ -45,7 +46,7 @@ def _split(turns: Turns, max_tokens: int, *, system: bool) -> list[Row]:
     borders = [head, *turns.ends[first + 1 :: 2].tolist()]  # exchanges: a user's turn and its answer
     spans: list[tuple[int, int]] = []
     start = head
-    for begin, end in zip(borders, borders[1:], strict=False):
+    for begin, end in pairwise(borders):
         if head + end - start > max_tokens and begin > start:
             spans.append((start, begin))
             start = begin

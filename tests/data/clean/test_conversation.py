@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ochat_ray.config import DataConfig
+from ochat_ray.config import FilterConfig
 from ochat_ray.conversation import Conversation, Message, Rejected
-from ochat_ray.data import clean
-from ochat_ray.data.clean import clean_page
+from ochat_ray.data.clean import conversation as module
+from ochat_ray.data.clean.conversation import clean, clean_page
+from ochat_ray.data.filters import Questions
+from ochat_ray.data.read.documents import Document
 from tests.data.pages import answer, page_with, saved_page
 
 HELLO = [("human", "hello"), ("gpt", answer("<p>Hi.</p>"))]
@@ -23,8 +25,11 @@ def kept(page: bytes) -> Conversation:
     return found
 
 
-def rejected(page: bytes, config: DataConfig | None = None) -> Rejected:
-    found = clean_page(page, "folder/file.html", config or DataConfig())
+NO_WORDS = FilterConfig.model_validate({"blocked_words": {"words": ()}})
+
+
+def rejected(page: bytes, config: FilterConfig | None = None) -> Rejected:
+    found = clean_page(page, "folder/file.html", config or FilterConfig())
     assert isinstance(found, Rejected), found
     assert found.detail and "\n" not in found.detail
     return found
@@ -36,7 +41,39 @@ def test_a_page_becomes_a_conversation() -> None:
         "folder/abc1234.html",
         (Message("user", "hello"), Message("assistant", "Hi.")),
         model="Model: GPT-4",
+        language="und",
     )
+
+
+def record(*turns: tuple[str, str], **facts: str) -> Conversation | Rejected:
+    items = [{"role": role, "content": text} for role, text in turns]
+    return clean(
+        Document("x.jsonl:7", {"messages": items, **facts}, page=False), NO_WORDS, Questions.NONE
+    ).record
+
+
+def test_a_record_becomes_a_conversation() -> None:
+    found = record(("system", "1"), ("user", "<p>2</p>"), ("assistant", "&amp; **3**"), id="r", model="m")
+    assert found == Conversation(
+        "r",
+        "x.jsonl:7",
+        (Message("system", "1"), Message("user", "<p>2</p>"), Message("assistant", "&amp; **3**")),
+        model="m",
+        language="und",
+    )
+
+
+def test_a_record_without_an_id_is_named_by_its_text() -> None:
+    one, same, other = (record(("user", text), ("assistant", "x")) for text in ("a", "a", "b"))
+    assert one.id == same.id != other.id
+    assert one.id.startswith("text-")
+
+
+def test_a_record_that_is_turned_away_is_kept_as_json() -> None:
+    found = record(("user", "a"), ("tool", "b"))
+    assert isinstance(found, Rejected)
+    assert (found.id, found.source, found.reason) == ("x.jsonl:7", "x.jsonl:7", "bad_item")
+    assert found.raw is not None and json.loads(found.raw)["messages"][1]["role"] == "tool"
 
 
 @pytest.mark.parametrize("human", ["human", "user"])
@@ -74,7 +111,7 @@ def test_an_opening_system_message_is_kept() -> None:
 @given(text=st.text(min_size=1).filter(str.strip))
 def test_a_persons_text_is_kept_byte_for_byte(text: str) -> None:
     page = saved_page([("human", text), ("gpt", "ok")])
-    found = clean_page(page, "a.html", DataConfig(blocked_words=()))
+    found = clean_page(page, "a.html", NO_WORDS)
     assert isinstance(found, Conversation)
     assert found.messages[0].content == text
 
@@ -129,10 +166,9 @@ BAD = {
     "only a system message": (saved_page([("system", "a"), ("human", "b")]), "too_short"),
     "two answers": (saved_page([*HELLO, HELLO[1]]), "roles"),
     "system message inside": (saved_page([*HELLO, ("system", "a"), *HELLO]), "roles"),
-    "blank question": (saved_page([("human", " \n"), HELLO[1]]), "empty_turn"),
-    "empty answer": (saved_page([HELLO[0], ("gpt", answer(""))]), "empty_turn"),
+    "empty answer": (saved_page([HELLO[0], ("gpt", answer(""))]), "empty_answer"),
     "blocked word": (saved_page([*HELLO, ("human", "By OpenAI?"), HELLO[1]]), "blocked_word"),
-    "elements nested without end": (saved_page([HELLO[0], ("gpt", "<p>" + "<b>" * 10_000)]), "error"),
+    "elements nested without end": (saved_page([HELLO[0], ("gpt", "<p>" + "<b>" * 10_000)]), "empty_answer"),
 }  # fmt: skip
 
 
@@ -154,15 +190,21 @@ def test_a_reject_keeps_what_was_understood() -> None:
 
 
 def test_messages_can_be_demanded() -> None:
-    found = rejected(saved_page(HELLO), DataConfig(min_messages=4))
-    assert "2 messages" in found.detail and "data.min_messages = 4" in found.detail
+    found = rejected(saved_page(HELLO), FilterConfig.model_validate({"length": {"min_messages": 4}}))
+    assert "2 messages" in found.detail and "filters.length.min_messages = 4" in found.detail
+
+
+def test_people_may_say_nothing_but_not_at_first() -> None:
+    page = saved_page([("human", " \n"), ("gpt", "What?"), *HELLO, ("human", ""), HELLO[1]])
+    assert [message.content for message in kept(page).messages] == ["hello", "Hi.", "", "Hi."]
+    assert rejected(saved_page([("human", " \n"), HELLO[1]])).reason == "too_short"
 
 
 def test_our_own_mistake_costs_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(value: str) -> str:
         raise KeyError(value)
 
-    monkeypatch.setattr(clean, "to_markdown", broken)
+    monkeypatch.setattr(module, "to_markdown", broken)
     found = rejected(saved_page(HELLO))
     assert (found.reason, found.raw) == ("error", saved_page(HELLO))
     assert "KeyError" in found.detail

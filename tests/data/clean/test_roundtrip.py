@@ -30,7 +30,7 @@ KATEX = (
 INLINE_TEX = f'<span class="math math-inline">{KATEX}</span>'
 DISPLAY_TEX = f'<div class="math math-display"><span class="katex-display">{KATEX}</span></div>\n'
 BAR = (
-    '<div class="flex items-center relative text-gray-200"><span class="">{}</span><button class="flex gap-2">'
+    '<div class="flex items-center relative"><span class="">{}</span><button class="flex gap-2">'
     '<svg class="h-4 w-4"><path d="M16"></path></svg>Copy code</button></div>'
 )
 
@@ -86,7 +86,9 @@ def chatgpt() -> MarkdownIt:
     for name, shape in (("inline_tex", INLINE_TEX), ("display_tex", DISPLAY_TEX)):
         renderer.add_render_rule(
             name,
-            lambda _, tokens, at, *__, shape=shape: shape.format(html.escape(tokens[at].content, quote=False)),
+            lambda _, tokens, at, *__, shape=shape: shape.format(
+                html.escape(tokens[at].content, quote=False)
+            ),
         )
     return renderer
 
@@ -99,10 +101,13 @@ CHATGPT = chatgpt()
 PLAIN = st.sampled_from(
     ["a", "word", "b9", "no\u00a0break", "\u4f60\u597d", "\u0645\u0631\u062d\u0628\u0627", "e\u0301"]
 )
-ODD = st.sampled_from(
-    "snake_case __x a<b List<String> </s> &amp; &lt; &nbsp; 2*3 * - + # > 1. [1] (see) C:\\dir \\* x^2 50% it's"
-    ' "q" zero\u200bwidth \U0001f468\u200d\U0001f469 ~ | \u3000wide 16/9 :// <br>'.split(" ")
-)
+# fmt: off
+ODD = st.sampled_from([
+    "snake_case", "__x", "a<b", "List<String>", "</s>", "<br>", "&amp;", "&lt;", "&nbsp;", "2*3", "x^2",
+    "*", "-", "+", "#", ">", "|", "~", "1.", "[1]", "(see)", "C:\\dir", "\\*", "it's", '"q"', "16/9", "://",
+    "50%", "zero\u200bwidth", "\U0001f468\u200d\U0001f469", "\u3000wide",
+])
+# fmt: on
 
 
 def line_of(*pieces: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -118,13 +123,15 @@ def code_span(code: str) -> str:
 
 
 SPANS = st.text("ab1_*`<>&$|[]()\\\"'-#~. ", min_size=1).filter(str.strip).map(code_span)
-TEX = st.text("abx_^{}\\+-=<>&,12|' ", min_size=1).map(str.strip).filter(None)
+TEX = st.text("abx_^{}\\+-=<>&,12|' ", min_size=1).map(str.strip).filter(bool)
 FORMULAS = TEX.map("${}$".format) | TEX.map(r"$$ \text{{ $x$ }} {} $$".format)
 STRESSED = st.one_of(
     *(line_of(SPANS, FORMULAS).map(f"{mark}{{}}{mark}".format) for mark in ("*", "**", "***", "~~")),
     st.sampled_from(["in*si*de", "in**si**de"]),
 )
-ADDRESSES = st.sampled_from(["https://a.b/c_d?e=1&f=%20", "https://a.b/x_(y)", "#z", "<u v>", 'https://a.b "T t"'])
+ADDRESSES = st.sampled_from(
+    ["https://a.b/c_d?e=1&f=%20", "https://a.b/x_(y)", "#z", "<u(v>", 'https://a.b "T t"']
+)
 LINKS = st.builds("[{}]({})".format, line_of(SPANS), ADDRESSES)
 IMAGES = st.builds("![{}]({})".format, PLAIN, ADDRESSES)
 LINES = line_of(SPANS, FORMULAS, STRESSED, LINKS, IMAGES)
@@ -138,7 +145,7 @@ class Piece(NamedTuple):
     text: str
 
 
-AT_ONCE = {("paragraph", "-"), ("paragraph", "1."), *((code, li) for code in ("code",) for li in ("-", "1."))}
+LISTS = ("-", "1.")  # that can follow a paragraph at once; `n.` cannot
 
 
 def piece(kind: str, texts: st.SearchStrategy[str]) -> st.SearchStrategy[Piece]:
@@ -182,7 +189,10 @@ def tight_lists(draw: st.DrawFn, depth: int) -> Piece:
     numbered = draw(st.booleans())
     more = st.lists(CODE | tight_lists(depth - 1) if depth else CODE, max_size=1)
     items = [
-        item(f"{number}. " if numbered else "- ", "\n".join(text for _, text in [draw(PARAGRAPHS), *draw(more)]))
+        item(
+            f"{number}. " if numbered else "- ",
+            "\n".join(text for _, text in [draw(PARAGRAPHS), *draw(more)]),
+        )
         for number in range(1, draw(st.integers(2, 4)))
     ]
     return Piece("1." if numbered else "-", "\n".join(items))
@@ -190,15 +200,17 @@ def tight_lists(draw: st.DrawFn, depth: int) -> Piece:
 
 @st.composite
 def loose_lists(draw: st.DrawFn, depth: int) -> Piece:
-    """Items of any blocks, apart. Lists in them follow their text at once, unless it is the only item."""
+    """Items of any blocks, apart. A single one is loose by the blank lines between its blocks."""
     start, count = draw(st.none() | st.integers(0, 1000)), draw(st.integers(1, 3))
     items = []
     for number in range(count):
         pieces = [draw(PARAGRAPHS), *draw(pieces_of(depth - 1, min_size=1 if count == 1 else 0))]
         text = pieces[0].text
         for before, after in pairwise(pieces):
-            at_once = count > 1 and before.kind in ("paragraph", "code") and after.kind in ("-", "1.")
-            text += ("\n" if at_once else "\n\n") + after.text
+            at_once = (before.kind in ("paragraph", "code") and after.kind in LISTS) or (
+                before.kind in LISTS and after.kind == "code"
+            )
+            text += ("\n" if at_once and count > 1 else "\n\n") + after.text
         items.append(item("- " if start is None else f"{start + number}. ", text))
     return Piece("-" if start is None else "1." if start == 1 else "n.", "\n\n".join(items))
 
@@ -215,26 +227,26 @@ def pieces_of(depth: int, *, min_size: int = 0) -> st.SearchStrategy[list[Piece]
     pieces = PARAGRAPHS | CODE | piece("other", texts)
     if depth > 0:
         pieces |= tight_lists(depth) | loose_lists(depth) | piece("quote", quotes(depth))
-    return st.lists(pieces, min_size=min_size, max_size=4).filter(
+    return st.lists(pieces, min_size=min_size, max_size=3).filter(
         lambda found: not any(merge(a.kind, b.kind) for a, b in pairwise(found))
     )
 
 
 def merge(before: str, after: str) -> bool:
-    numbers = ("1.", "n.")
-    return before == after in ("-", "quote") or (before in numbers and after in numbers)
+    return before == after in ("-", "quote") or {before, after} <= {"1.", "n."}
 
 
 DOCUMENTS = pieces_of(2, min_size=1).map(lambda pieces: "\n\n".join(text for _, text in pieces))
 
 
+# markdown-it sets a line feed between blocks, as later renderers of ChatGPT do; the first ones set nothing.
+BETWEEN = re.compile(
+    r"(?<=>)\n(?=</?(?:blockquote|div|h[1-6r]|li|[ou]l|p|pre|t(?:able|head|body|r|h|d))\b|$)"
+)
+
+
 @given(markdown=DOCUMENTS)
 def test_markdown_comes_home(markdown: str) -> None:
-    assert to_markdown(answer(CHATGPT.render(markdown))) == markdown
-
-
-@given(markdown=DOCUMENTS)
-def test_no_line_feed_between_elements_is_needed(markdown: str) -> None:
-    """As in pages from other times, whose elements follow each other directly."""
-    rendered = re.sub(r"(?<=>)\n(?=<(?!code|span|/code))", "", CHATGPT.render(markdown))
+    rendered = CHATGPT.render(markdown)
     assert to_markdown(answer(rendered)) == markdown
+    assert to_markdown(answer(BETWEEN.sub("", rendered))) == markdown

@@ -1,77 +1,64 @@
-"""Blocked words are whole words of prose; wanted models are exact labels."""
+"""Length, roles and models."""
 
 from __future__ import annotations
 
 import pytest
 
+from ochat_ray.config.filters import LengthConfig
 from ochat_ray.conversation import Message
-from ochat_ray.data.filters import blocked_word, model_not_wanted
+from ochat_ray.data.filters.basic import empty_answer, is_model, model_not_wanted, wrong_length
 
-
-def blocked(text: str, *words: str) -> bool:
-    return (
-        blocked_word((Message("user", "hello"), Message("assistant", text)), words or ("openai",)) is not None
-    )
+TALK = (Message("system", "s" * 50), Message("user", "ab"), Message("assistant", "cde"))
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("settings", "reason", "words"),
     [
-        "openai",
-        "I am by OpenAI.",
-        "OPENAI's",
-        "see https://openai.com/x",
-        "**OpenAI**",
-        "OpenAI\u7684\u6a21\u578b",
-        "a\n```python\nx = 1\n```\nby openai",
-        "`openai` in a span is prose",
+        ({}, None, ""),
+        ({"min_messages": 2, "max_messages": 2, "max_chars": 5, "min_answer_chars": 3}, None, ""),
+        (
+            {"min_messages": 3},
+            "too_short",
+            "2 messages after repair, fewer than filters.length.min_messages = 3",
+        ),
+        ({"max_messages": 1}, "too_long", "more than filters.length.max_messages = 1"),
+        ({"min_answer_chars": 4}, "too_short", "3 characters of answers, fewer than"),
+        ({"max_chars": 4}, "too_long", "5 characters, more than filters.length.max_chars = 4"),
     ],
 )
-def test_blocked_words_in_prose(text: str) -> None:
-    assert blocked(text)
+def test_lengths_do_not_count_the_system(settings: dict[str, int], reason: str | None, words: str) -> None:
+    found = wrong_length(TALK, LengthConfig.model_validate(settings))
+    assert (found.reason if found else None) == reason
+    assert words in (found.detail if found else "")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "openair cinema",
-        "an_openai_key",
-        "```python\nimport openai\n```",
-        "Run\n\n1. this\n\n   ~~~\n   openai\n   ~~~\n\nand that",
-        "- ```\n  openai\n  ```",
-        "````\n```\nopenai\n```\n````\nend",
-        "> ```\n> openai\n> ```",
-        "```\nopenai, and the answer was cut off",
-    ],
-)
-def test_blocked_words_in_code_or_other_words_do_not_count(text: str) -> None:
-    assert not blocked(text)
+def test_answers_must_say_something_and_people_need_not() -> None:
+    assert empty_answer((Message("user", " "), Message("assistant", "a"))) is None
+    found = empty_answer((Message("user", "a"), Message("assistant", " \n")))
+    assert found is not None and found.detail == "message 2 (assistant) has no text"
 
 
-def test_blocked_words_are_words_not_patterns() -> None:
-    assert blocked("use c++ here", "c++")
-    assert not blocked("use ccc here", "c++")
-    assert not blocked("\u043a\u043e\u0442\u043e\u0440\u044b\u0439", "\u043a\u043e\u0442")
-    assert blocked("\u0441\u0438\u043d\u0438\u0439 \u041a\u041e\u0422", "\u043a\u043e\u0442")
-
-
-def test_a_word_is_whole_by_its_own_script_whatever_else_is_blocked() -> None:
-    words = ("openai", "\u043a\u043e\u0442", "\u4eba\u5de5\u667a\u80fd")
-    assert blocked("OpenAI\u7684\u6a21\u578b", *words)
-    assert blocked("\u6211\u662f\u4eba\u5de5\u667a\u80fd\u6a21\u578b", *words)  # no spaces in Chinese
-    assert not blocked("openair \u043a\u043e\u0442\u043e\u0440\u044b\u0439", *words)
-
-
-def test_the_reason_names_the_word_and_where() -> None:
-    reason = blocked_word((Message("user", "By OpenAI?"),), ("openai",))
-    assert reason is not None
-    assert reason.detail == "message 1 (user) contains 'OpenAI'"
-
-
-def test_wanted_models() -> None:
+def test_wanted_models_are_exact() -> None:
     assert model_not_wanted("Model: GPT-4", ("Model: GPT-4",)) is None
     assert model_not_wanted(None, ()) is None
-    for label in ("GPT-4", "Model: GPT-4 (Mobile)", None):
+    for label in ("GPT-4", "Model: GPT-4 (Mobile)", "model: gpt-4", None):
         reason = model_not_wanted(label, ("Model: GPT-4",))
         assert reason is not None and reason.reason == "model"
+
+
+@pytest.mark.parametrize(
+    ("label", "patterns", "fits"),
+    [
+        ("Model: GPT-4 (Mobile)", ("Model: GPT-4*",), True),
+        ("Model: GPT-3.5", ("Model: GPT-4*",), False),
+        ("gpt-3.5", ("gpt-?.5",), True),
+        ("gpt-3x5", ("gpt-3.5",), False),
+        ("Model: Default [3.5]", ("Model: Default [3.5]",), True),
+        ("x", ("a", "x"), True),
+        (None, ("*",), True),
+        (None, ("Model*",), False),
+        ("x", (), False),
+    ],
+)
+def test_patterns_of_models(label: str | None, patterns: tuple[str, ...], fits: bool) -> None:
+    assert is_model(label, patterns) is fits
