@@ -13,6 +13,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     # Overrides may stand anywhere: argparse would take the first of them for a positional argument.
     stage = bool(words) and words[0] in STAGES
-    overrides = [word for word in words if stage and OVERRIDE.match(word)]
+    overrides = [word for word in words if stage and OVERRIDE.match(word) and not _is_base(word, words)]
     args = _parser().parse_args([word for word in words if word not in overrides])
     args.overrides = overrides
     run: Callable[[argparse.Namespace], int | None] = args.run
@@ -54,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"ochat-ray {args.command}: {cause}", file=sys.stderr)
         return OchatError.exit_code
+
+
+def _is_base(word: str, words: Sequence[str]) -> bool:
+    """Whether a word is `--base MODEL_TYPE=DIR`, which looks like an override."""
+    return ("--base", word) in pairwise(words)
 
 
 def _to_tell(error: BaseException | None) -> str | None:

@@ -22,6 +22,8 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    # A worker that waits for the next stage costs nothing; a new one, seconds to import what it needs.
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",
 }
 FOLDERS = Path("/tmp")  # not TMPDIR: sockets lie below, and their paths must stay short
 

@@ -20,11 +20,11 @@ FIRST = b'"items":[{"from":"human","value":"'
 def options(parser: argparse.ArgumentParser) -> None:
     """The options by which a corpus is chosen."""
     parser.add_argument("--pages", type=Path, help="folder of saved pages (default: the sample)")
-    parser.add_argument("--base", type=Path, help="folder of a tokenizer (default: a tiny model's)")
+    parser.add_argument("--base", type=Path, help="folder with a tokenizer (default: a tiny one)")
 
 
 def pages(folder: Path | None, aside: Path) -> list[tuple[str, bytes]]:
-    """All pages of a folder, by name; those of the shipped sample, written to `aside`, where none is named."""
+    """All pages of a folder, by name; without one, those of the sample, which are written to `aside`."""
     if folder is None:
         sample.write_pages(aside)
     found = find_inputs([str(folder or aside)])

@@ -55,7 +55,7 @@ class DataConfig(StrictModel):
     """Also write OpenChat's own files to `openchat/`: MODEL_TYPE.train.json with .text.json, or .parquet."""
     task_mb: int = Field(32, gt=0)
     """Megabytes of input of one task, and about what a crash can lose."""
-    rows_per_shard: int = Field(5000, gt=0)
+    rows_per_shard: int = Field(3000, gt=0)
     """Conversations of one shard of the output, about; less for less memory a worker."""
 
     @model_validator(mode="after")

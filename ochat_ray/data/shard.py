@@ -18,7 +18,7 @@ from ochat_ray.data.dedup.near import Member, key_of
 from ochat_ray.data.facts import Counts, chars, spread, tally
 from ochat_ray.data.filters import Reason
 from ochat_ray.data.reasons import READ
-from ochat_ray.data.records import conversation, message_rows
+from ochat_ray.data.records import conversation, message_rows, messages
 from ochat_ray.data.split import split_of
 from ochat_ray.data.targets import Target, class_of
 from ochat_ray.data.tokens.files import TokenRow, tokens_file
@@ -105,8 +105,10 @@ def finish(
     }
     return Finished(
         tables={
-            "clean": pa.Table.from_pylist([_clean_row(one) for one in clean], schema=columns.CLEAN),
-            "rejected": pa.Table.from_pylist(rejected, schema=columns.REJECTED),
+            "clean": pa.Table.from_pylist(list(map(_clean_row, clean)), schema=columns.CLEAN),
+            "rejected": pa.Table.from_pylist(
+                [_rejected_row(row) for row in rejected], schema=columns.REJECTED
+            ),
         },
         tokens={
             f"tokens/{target.name}/{split}": _tokens_file(tokens[target.name], split, target)
@@ -195,6 +197,10 @@ def _clean_row(kept: Kept) -> dict[str, Any]:
         "group": kept.group,
         "messages": message_rows(one.messages),
     }
+
+
+def _rejected_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "messages": message_rows(messages(row))}
 
 
 def _tokens_file(found: Sequence[tuple[Kept, Rendered]], split: str, target: Target) -> pa.Buffer:

@@ -114,7 +114,7 @@ def test_the_way_by_jobs(head: Head, tmp_path: Path) -> None:
     done = head.submit("jobs/prepare.py", str(tmp_path / "pages"), str(data), "--base", str(base), *TINY)
     assert done.returncode == 0, done.stdout + done.stderr
     counts = json.loads((data / "manifest.json").read_text())["counts"]
-    assert counts["pages"] == counts["kept"] + sum(counts["rejected"].values())
+    assert counts["documents"] == counts["kept"] + sum(counts["rejected"].values())
     assert "conversations kept" in done.stdout
 
     done = head.submit("jobs/train.py", str(data), str(run), "--base", str(base), *TINY, *SHORT)

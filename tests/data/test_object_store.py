@@ -66,7 +66,8 @@ def test_files_of_a_bucket(bucket: str) -> None:
         folder.open("b/two")
 
 
-def test_errors_name_the_object(bucket: str) -> None:
+@pytest.mark.usefixtures("bucket")
+def test_errors_name_the_object() -> None:
     with pytest.raises(OSError) as raised:
         storage("s3://no-such-bucket/x").write("y", b"1")
     assert "s3://no-such-bucket/x/y" in str(raised.value)

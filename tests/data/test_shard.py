@@ -1,4 +1,4 @@
-"""A shard to tables and tokens: copies, splits, classes, cuts, counts, and no special token out of any text."""
+"""A shard to tables and tokens: copies, splits, classes, cuts, counts, no special token out of any text."""
 
 from __future__ import annotations
 

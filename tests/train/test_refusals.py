@@ -53,7 +53,16 @@ def test_an_unfinished_data_folder(tmp_path: Path, base: Path, recipe: Recipe) -
 def test_another_model_type(tmp_path: Path, data: Path, base: Path, recipe: Recipe) -> None:
     other = recipe.replace(model_type="openchat_v2")
     message = refusal(DataError, data, base, tmp_path / "out", other)
-    assert "chat template" in message and "openchat_v2" in message and "prepare" in message
+    assert "prepared for openchat, not for openchat_v2" in message and "--base openchat_v2=DIR" in message
+
+
+def test_tokens_by_another_template(tmp_path: Path, data: Path, base: Path, recipe: Recipe) -> None:
+    kind = load_model_type("openchat").replace(user_prefix="Person: ")
+    (tmp_path / "mine.yaml").write_text(json.dumps(kind.model_dump(mode="json")))
+    message = refusal(
+        DataError, data, base, tmp_path / "out", recipe.replace(model_type=str(tmp_path / "mine.yaml"))
+    )
+    assert "made with chat template" in message and "prepare the data again" in message
 
 
 def test_another_tokenizer(tmp_path: Path, data: Path, recipe: Recipe) -> None:

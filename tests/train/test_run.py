@@ -72,7 +72,7 @@ def tokens_of(data: Path, recipe: Recipe, split: str) -> Tokens:
 
 
 def test_computes_what_a_plain_loop_computes(
-    finished: TrainResult, data: Path, base: Path, recipe: Recipe, tmp_path: Path
+    finished: TrainResult, data: Path, base: Path, recipe: Recipe
 ) -> None:
     config = recipe.train
     tokens = tokens_of(data, recipe, "train")
@@ -115,7 +115,7 @@ def test_exports_the_weights_of_the_last_checkpoint_bit_for_bit(
 
 
 def test_the_export_loads_in_transformers_and_knows_its_template(
-    finished: TrainResult, template: ChatTemplate, recipe: Recipe, data: Path, tmp_path: Path
+    finished: TrainResult, template: ChatTemplate, recipe: Recipe, data: Path
 ) -> None:
     exported = load_exported(finished.model)
     assert exported.template.hash == template.hash

@@ -56,6 +56,24 @@ def test_files_that_cannot_be_written_are_one_line(
     assert str(tmp_path / "file") in err
 
 
+def test_inputs_and_bases_may_be_many_and_stand_anywhere(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    none, out = str(tmp_path / "none"), str(tmp_path / "out")
+    for words in (
+        ["prepare", none, out, "--base", "b"],
+        ["prepare", none, "--base", "b", out],
+        ["prepare", "--base", "b", "--base", "openchat_v2=c", none, none, out, "data.max_tokens=5"],
+        ["pack", none, out],
+    ):
+        assert main(words) == 2
+        assert f"{none}: no such file or folder" in capsys.readouterr().err
+    (tmp_path / "a.jsonl").write_text("{}")
+    for base, words in ((none, "no tokenizer.json"), (f"nope={none}", "unknown model type `nope`")):
+        assert main(["prepare", str(tmp_path / "a.jsonl"), out, "--base", base]) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_errors_of_workers_are_told_by_their_cause() -> None:
     class Wrapped(RuntimeError):
         cause = DataError("x.html: bad; mend it")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+import orjson
 
 from ochat_ray.conversation import Message
 
@@ -26,7 +27,7 @@ def text_hash(messages: Iterable[Message]) -> str:
     Texts that differ in white space or in how Unicode composes them (NFC) are the same text.
     """
     turns = [[message.role, normalized(message.content)] for message in messages]
-    return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
+    return hashlib.sha256(orjson.dumps(turns)).hexdigest()
 
 
 def normalized(text: str) -> str:

@@ -20,13 +20,11 @@ from typing import Any, ClassVar, NamedTuple
 from ochat_ray.config.filters import DecontaminationConfig
 from ochat_ray.conversation import Message
 from ochat_ray.data.filters.reason import Reason
+from ochat_ray.data.filters.text import UNSPACED
 from ochat_ray.errors import DataError
 
 Words = tuple[str, ...]
 FIELDS = ("text", "turns", "instruction", "question", "prompt")
-# Scripts without spaces between words have their characters for words: Thai to Lao, Burmese, Khmer,
-# Japanese and Chinese.
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 WORD = re.compile(f"[{UNSPACED}]|[^\\W_{UNSPACED}]+")
 
 

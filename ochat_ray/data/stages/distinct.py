@@ -6,10 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ochat_ray.data.dedup.exact import Rank, best_copies
-from ochat_ray.data.facts import chars
-from ochat_ray.data.filters.basic import is_model, model_not_wanted
+from ochat_ray.data.filters.basic import model_not_wanted
 from ochat_ray.data.filters.reason import Reason
-from ochat_ray.data.records import PART, messages
+from ochat_ray.data.records import PART
 from ochat_ray.data.stages.job import Job, read_table, shard_of, write_table
 from ochat_ray.manifest import json_bytes
 
@@ -55,24 +54,22 @@ def judged(rows: pa.Table, models: tuple[str, ...]) -> pa.Table:
     Where no copy is by a wanted model, each is turned away for its own.
     """
     rows = rows.sort_by([("id", "ascending"), ("source", "ascending")])
-    records = rows.to_pylist()
-    understood = [row for row in records if row["reason"] is None]
-    ranks = [
-        Rank(
-            bool(models) and not is_model(row["model"], models),
-            -chars(messages(row)),
-            row["id"],
-            row["source"],
-        )
-        for row in understood
-    ]
-    for index, best in enumerate(best_copies([row["hash"] for row in understood], ranks)):
-        row, winner = understood[index], understood[best]
-        reason = model_not_wanted(winner["model"], models)
+    # Only what is judged by becomes Python objects: messages are most of the table.
+    reasons, details = rows["reason"].to_pylist(), rows["detail"].to_pylist()
+    columns = [rows[name].to_pylist() for name in ("hash", "model", "chars", "id", "source")]
+    hashes, labels, sizes, ids, sources = columns
+    understood = [index for index, reason in enumerate(reasons) if reason is None]
+    unwanted = [model_not_wanted(labels[i], models) is not None for i in understood]
+    ranks = [Rank(no, -sizes[i], ids[i], sources[i]) for i, no in zip(understood, unwanted, strict=True)]
+    for index, best in zip(understood, best_copies([hashes[i] for i in understood], ranks), strict=True):
+        winner = understood[best]
+        reason = model_not_wanted(labels[winner], models)
         if reason is not None:
-            reason = model_not_wanted(row["model"], models)
-        elif best != index:
-            reason = Reason("duplicate", f"the same text as {winner['id']}")
+            reason = model_not_wanted(labels[index], models)
+        elif winner != index:
+            reason = Reason("duplicate", f"the same text as {ids[winner]}")
         if reason is not None:
-            row["reason"], row["detail"] = reason
-    return pa.Table.from_pylist(records, schema=PART)
+            reasons[index], details[index] = reason
+    for name, values in (("reason", reasons), ("detail", details)):
+        rows = rows.set_column(PART.get_field_index(name), PART.field(name), pa.array(values, pa.string()))
+    return rows

@@ -6,7 +6,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from ochat_ray.data.records import messages
 from ochat_ray.data.report.schema import start
 from ochat_ray.data.shard import finish
 from ochat_ray.data.split import place_of
@@ -52,10 +51,8 @@ def _points(clean: pa.Table, share: float) -> list[dict[str, Any]]:
     wanted = pa.array([place_of(id) < share for id in clean["id"].to_pylist()], pa.bool_())
     points = []
     for row in clean.filter(wanted).to_pylist():
-        spoken = [message for message in messages(row) if message.role != "system"]
-        text = "\n".join(message.content[:MAP_CHARS] for message in spoken)[:MAP_CHARS]
+        spoken = [message["content"] for message in row["messages"] if message["role"] != "system"]
+        text = "\n".join(content[:MAP_CHARS] for content in spoken)[:MAP_CHARS]
         facts = {name: row[name] for name in ("id", "model", "language")}
-        points.append(
-            {**facts, "question": start(spoken[0].content), "answer": start(spoken[1].content), "text": text}
-        )
+        points.append({**facts, "question": start(spoken[0]), "answer": start(spoken[1]), "text": text})
     return points

@@ -21,13 +21,12 @@ from ochat_ray.data.dedup.near import (
     pairs_table,
     sketches,
 )
-from ochat_ray.data.facts import chars
 from ochat_ray.data.records import messages
 from ochat_ray.data.stages.distinct import shard_name
 from ochat_ray.data.stages.job import Job, read_table, shard_of, write_table
 from ochat_ray.manifest import json_bytes
 
-COLUMNS = ["id", "hash", "messages", "reason"]
+COLUMNS = ["id", "hash", "messages", "chars", "reason"]
 PAIRS_FILE = "pairs.parquet"
 NO_PAIRS = PAIRS.empty_table()
 CANDIDATES = pa.schema([("id", pa.string()), ("key", KEY), ("chars", pa.int64()), ("sketch", pa.binary())])
@@ -74,7 +73,7 @@ def candidates_of(shards: pa.Table, job: Job) -> pa.Table:
             {
                 "id": rows["id"],
                 "key": keys,
-                "chars": [chars(messages(row)) for row in rows.to_pylist()],
+                "chars": rows["chars"],
                 "sketch": [row.tobytes() for row in sketched],
             },
             schema=CANDIDATES,
@@ -123,4 +122,4 @@ def _kept(job: Job, number: int) -> pa.Table:
 
 
 def _texts(rows: pa.Table) -> list[str]:
-    return ["\n".join(message["content"] for message in turns) for turns in rows["messages"].to_pylist()]
+    return ["\n".join(m.content for m in messages(row)) for row in rows.select(["messages"]).to_pylist()]

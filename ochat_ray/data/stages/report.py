@@ -14,7 +14,7 @@ import yaml
 
 from ochat_ray import columns
 from ochat_ray.data.dedup.near import KEY, Member, key_of
-from ochat_ray.data.facts import Counts, add_counts, chars, histogram
+from ochat_ray.data.facts import Counts, add_counts, histogram
 from ochat_ray.data.reasons import MEANINGS, STEPS
 from ochat_ray.data.records import messages
 from ochat_ray.data.report import schema
@@ -142,7 +142,7 @@ def _member(member: Member, row: dict[str, Any], action: str) -> schema.Member:
     return schema.Member(
         id=row["id"],
         model=row["model"],
-        chars=chars(turns),
+        chars=row["chars"],
         kept=action == "group" or member.key == member.best,
         text=schema.start(next(turn.content for turn in turns if turn.role == "user")),
     )

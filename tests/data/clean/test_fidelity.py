@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tarfile
-from pathlib import Path
-from typing import Any, NamedTuple
-
 import pytest
 
 from ochat_ray.config import FilterConfig
@@ -16,6 +11,7 @@ from ochat_ray.data.clean.fidelity import Fidelity, Share, Turn, code_blocks, wo
 from ochat_ray.data.clean.markdown import to_markdown
 from ochat_ray.data.read.errors import SourceError
 from ochat_ray.data.read.page import read_page
+from tests.data.conftest import KnownPage
 
 ROLES = {"human": "user", "gpt": "assistant"}
 # What each kind of malformed page must be turned away for: when it is read, or for its turns.
@@ -30,29 +26,10 @@ UNREADABLE = {
 UNUSABLE = {"bad_one": "too_short", "bad_empty": "too_short", "bad_roles": "roles"}
 
 
-class Case(NamedTuple):
-    truth: dict[str, Any]
-    page: bytes
-
-
 @pytest.fixture(scope="module")
-def cases(shared_data: Path) -> list[Case]:
-    pages: dict[str, bytes] = {}
-    truths: list[dict[str, Any]] = []
-    with tarfile.open(shared_data / "sharegpt" / "pages-3000.tar.xz", "r|xz") as archive:
-        for member in archive:
-            data = archive.extractfile(member)
-            if data is not None and member.name.endswith(".html"):
-                pages[Path(member.name).stem] = data.read()
-            elif data is not None and member.name.endswith(".jsonl"):
-                truths = [json.loads(line) for line in data]
-    return [Case(truth, pages[truth["id"]]) for truth in truths]
-
-
-@pytest.fixture(scope="module")
-def fidelity(cases: list[Case]) -> Fidelity:
+def fidelity(known_pages: list[KnownPage]) -> Fidelity:
     counts = Fidelity()
-    for truth, page in cases:
+    for truth, page in known_pages:
         if truth["truth"] is None or truth["kind"] in UNREADABLE | UNUSABLE:
             continue
         found = [
@@ -90,10 +67,10 @@ def test_people_are_quoted_byte_for_byte(fidelity: Fidelity) -> None:
     assert share(fidelity.people, 10_000) == 1
 
 
-def test_every_malformed_page_is_found(cases: list[Case]) -> None:
+def test_every_malformed_page_is_found(known_pages: list[KnownPage]) -> None:
     config = FilterConfig.model_validate({"blocked_words": {"words": ()}})
     found: dict[str, set[str | None]] = {}
-    for truth, page in cases:
+    for truth, page in known_pages:
         if truth["kind"] in UNREADABLE:
             with pytest.raises(SourceError):
                 read_page(page)
@@ -104,9 +81,9 @@ def test_every_malformed_page_is_found(cases: list[Case]) -> None:
     assert found == {kind: {reason} for kind, reason in (UNREADABLE | UNUSABLE).items()}
 
 
-def test_no_good_page_is_turned_away(cases: list[Case]) -> None:
+def test_no_good_page_is_turned_away(known_pages: list[KnownPage]) -> None:
     config = FilterConfig.model_validate({"blocked_words": {"words": ()}})
-    good = [case for case in cases if case.truth["kind"] not in UNREADABLE | UNUSABLE]
+    good = [case for case in known_pages if case.truth["kind"] not in UNREADABLE | UNUSABLE]
     assert len(good) > 2500
     lost = {
         (truth["id"], record.reason)
