@@ -109,13 +109,13 @@ def describe(recipe: Recipe) -> str:
 
 def _describe(group: StrictModel, indent: str) -> list[str]:
     lines = []
+    plain = group.model_dump(mode="json")
     for name, field in type(group).model_fields.items():
         value = getattr(group, name)
         lines.append(f"{indent}# {' '.join((field.description or '').split())}\n")
         if isinstance(value, StrictModel):
             lines += [f"{indent}{name}:\n", *_describe(value, indent + "  ")]
         else:
-            plain = list(value) if isinstance(value, tuple) else value
             # JSON is YAML, and always one line.
-            lines.append(f"{indent}{name}: {json.dumps(plain, ensure_ascii=False)}\n")
+            lines.append(f"{indent}{name}: {json.dumps(plain[name], ensure_ascii=False)}\n")
     return lines
