@@ -28,7 +28,7 @@ from ochat_ray.data.read.units import Piece, splits, units, whole
 from ochat_ray.data.records import PART
 from ochat_ray.data.report.schema import Example
 from ochat_ray.data.stages import clean, distinct, finish, near, report
-from ochat_ray.data.stages.job import Job
+from ochat_ray.data.stages.job import Job, told
 from ochat_ray.data.targets import Target, load_targets
 from ochat_ray.data.workspace import close, code_version, filling, open_output, say
 from ochat_ray.manifest import digest, file_facts, write_manifest
@@ -295,7 +295,8 @@ def run(rows: Sequence[pa.Table], stage: Callable[..., Any], job: Any, **more: A
 
 def _map(dataset: Any, stage: Callable[..., Any], **arguments: Any) -> Any:
     """Apply a stage to whole blocks."""
-    return dataset.map_batches(stage, batch_format="pyarrow", batch_size=None, fn_kwargs=arguments)
+    arguments["stage"] = stage
+    return dataset.map_batches(told, batch_format="pyarrow", batch_size=None, fn_kwargs=arguments)
 
 
 def _blocks(dataset: Any) -> Iterator[pa.Table]:
@@ -319,7 +320,7 @@ def settings() -> Iterator[None]:
     try:
         for name, value in ours.items():
             setattr(context, name, value)
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)  # errors come as exceptions
         yield
     finally:
         for name, value in before.items():

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ochat_ray import columns, sample
+from ochat_ray.cli import _to_tell
 from ochat_ray.config import Recipe, load_recipe
 from ochat_ray.data.pack import pack
 from ochat_ray.data.pipeline import prepare
@@ -394,6 +395,38 @@ def test_a_changed_setting_is_noticed_said_and_redoes_what_it_must(
     )
     assert "data.filters.unfinished (false, now true) changed since" in capsys.readouterr().err
     assert {path.name: path.stat().st_mtime_ns for path in output.glob(".work/clean-*/*.parquet")} != cleaned
+    run(source, output, base, *NEAR)
+    assert contents(output) == contents(single)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of half a megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    try:
+        made = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("needs the command mount")
+    if made.returncode:
+        pytest.skip(f"needs to mount a file system: {made.stderr.strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_told_and_after_it_the_run_goes_on(
+    single: Path, source: Path, base: Path, small_disk: Path
+) -> None:
+    output = small_disk / "out"
+    with pytest.raises(Exception) as raised:
+        run(source, output, base, *NEAR)
+    line = _to_tell(raised.value)
+    assert line is not None and line.startswith(str(output))
+    assert line.endswith(": No space left on device; mend that and run the same command again")
+    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
     run(source, output, base, *NEAR)
     assert contents(output) == contents(single)
 

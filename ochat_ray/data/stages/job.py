@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ochat_ray.config import DataConfig
 from ochat_ray.data.filters import Questions
 from ochat_ray.data.targets import Target
+from ochat_ray.errors import DataError, OchatError
 from ochat_ray.storage import Storage, read
 
 T = TypeVar("T")
@@ -47,6 +48,34 @@ class Job:
             return json.loads(read(self.output, self.path(stage, name)))
         except OSError:
             return None
+
+
+class StageError(DataError):
+    """What a user can mend, met by a worker. Ray Data adds to the arguments of others."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.line = line
+
+    def __str__(self) -> str:
+        return self.line
+
+    def __reduce__(self) -> tuple[type[StageError], tuple[str]]:
+        return StageError, (self.line,)
+
+
+def told(table: pa.Table, stage: Callable[..., Any], **arguments: Any) -> Iterator[pa.Table]:
+    """What a stage makes of a table, one table or many. Raises StageError for what a user can mend."""
+    try:
+        made = stage(table, **arguments)
+        yield from made if isinstance(made, Iterator) else [made]
+    except OchatError as error:
+        raise StageError(str(error)) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        remedy = "mend that and run the same command again"
+        raise StageError(f"{error.filename}: {error.strerror}; {remedy}") from None
 
 
 def shard_of(text_hash: str, shards: int) -> int:
