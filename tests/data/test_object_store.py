@@ -24,7 +24,7 @@ BUCKET = "chats"
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """A bucket of a server of its own, which this process and its children find by their environment."""
-    boto3 = pytest.importorskip("boto3", reason="needs moto[s3,server] (dependency group dev)")
+    boto3 = pytest.importorskip("boto3", reason="needs moto and flask-cors (dependency group dev)")
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
