@@ -13,7 +13,9 @@ from ochat_ray.manifest import versions
 
 def record(title: str, table: str, *, file: Path = Path("BENCHMARKS.md")) -> None:
     """Print a Markdown table and append it to `file` with date, command, hardware and versions."""
-    command = " ".join(["python -m ochat_ray.bench", *sys.argv[1:]])
+    # Where a folder lies on one machine helps nobody on another.
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    command = " ".join(["python -m ochat_ray.bench", *words])
     stack = ", ".join(f"{name} {version}" for name, version in versions().items())
     origin = f"{datetime.date.today().isoformat()}, `{command}`, {hardware()}, {stack}."
     section = f"\n## {title}\n\n{origin}\n\n{table}\n"

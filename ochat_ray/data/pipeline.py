@@ -36,6 +36,7 @@ from ochat_ray.progress import Progress
 from ochat_ray.storage import is_remote, storage
 
 EXAMPLE_BYTES = 2**24  # of input from which about all examples are taken
+SMALL = 100_000  # documents that one worker brings together before a shuffle's workers have started
 POINTS = 2000  # conversations on the report's map, about
 OUTPUTS = ("clean", "rejected", "tokens", "openchat", "report.html", "report.json")
 MB = 10**6
@@ -77,7 +78,7 @@ def prepare(
         points = min(1.0, POINTS / max(cleaned["documents"], 1))
         job = replace(job, shards=shards, points=points)
         _distinct(cleaned["parts"], cleaned["documents"], job)
-        _near(job)
+        _near(cleaned["documents"], job)
         for target in targets:
             say(f"{target.name}: tokenising with {target.encoder().backend}")
         files, counts = _finish(cleaned["documents"], job)
@@ -186,28 +187,28 @@ def _distinct(parts: Sequence[str], documents: int, job: Job) -> None:
         job.done("distinct", f"{distinct.shard_name(number)}.json")["documents"] for number in finished
     )
     with Progress("deduplicate", total=documents, unit="documents", start=done) as progress:
-        if done < documents:
-            rows = _map(_one_by_one("part", parts, job), distinct.read_parts, job=job, finished=finished)
+        if done == documents:
+            tables: Iterator[pa.Table] = iter(())
+        elif documents <= SMALL:
+            tables = run([pa.table({"part": list(parts)})], distinct.gather, job, finished=finished)
+        else:
+            rows = _map(_one_by_one("part", parts), distinct.read_parts, job=job, finished=finished)
             # All rows of a shard come into one block, which may hold several shards.
-            shards = _together(rows, "shard", job)
-            for counts in _blocks(_map(shards, distinct.write_shards, job=job)):
-                progress.update(sum(counts["documents"].to_pylist()))
+            shards = rows.repartition(job.shards, keys=["shard"])
+            tables = _blocks(_map(shards, distinct.write_shards, job=job))
+        for counts in tables:
+            progress.update(sum(counts["documents"].to_pylist()))
     for number in set(range(job.shards)) - _finished(job, "distinct"):
         distinct.write_shard(PART.empty_table(), number, job)  # no document fell into it
 
 
-def _near(job: Job) -> None:
+def _near(documents: int, job: Job) -> None:
     """Find near-duplicates, if that is wanted."""
     if job.config.near_duplicates.action == "off" or "done.json" in (names := _names(job, "near")):
         return
     with Progress("find near-duplicates", total=3, unit="steps") as progress:
         if near.PAIRS_FILE not in names:
-            bands = _map(_one_by_one("shard", range(job.shards), job), near.bands_of, job=job)
-            pairs = _map(_together(bands, "band", job), near.pairs_in)
-            for _ in _blocks(_map(pairs.repartition(1), near.write_pairs, job=job)):
-                pass
-            if near.PAIRS_FILE not in _names(job, "near"):
-                near.write_pairs(near.NO_PAIRS, job)
+            _find_pairs(documents, job)
         progress.update(1)
         made = {int(Path(name).stem) for name in _names(job, "near/candidates")}
         missing = [_shard(number) for number in range(job.shards) if number not in made]
@@ -217,6 +218,20 @@ def _near(job: Job) -> None:
         for _ in run([_shard(0)], near.join_clusters, job):
             pass
         progress.update(1)
+
+
+def _find_pairs(documents: int, job: Job) -> None:
+    shards = range(job.shards)
+    if documents <= SMALL:
+        bands = _map(ray.data.from_arrow(pa.table({"shard": list(shards)})), near.bands_of, job=job)
+    else:
+        bands = _map(_one_by_one("shard", shards), near.bands_of, job=job)
+        bands = bands.repartition(job.shards, keys=["band"])
+    pairs = _map(bands, near.pairs_in).repartition(1)
+    for _ in _blocks(_map(pairs, near.write_pairs, job=job)):
+        pass
+    if near.PAIRS_FILE not in _names(job, "near"):
+        near.write_pairs(near.NO_PAIRS, job)
 
 
 def _finish(documents: int, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -254,17 +269,9 @@ def _shard(number: int) -> pa.Table:
     return pa.table({"shard": pa.array([number], pa.int32())})
 
 
-def _one_by_one(name: str, values: Sequence[Any], job: Job) -> Any:
-    """A dataset with a block for each value; one block for all where there is but one shard to make."""
-    if job.shards == 1:
-        return ray.data.from_arrow(pa.table({name: list(values)}))
+def _one_by_one(name: str, values: Sequence[Any]) -> Any:
+    """A dataset with a block for each value."""
     return ray.data.from_arrow([pa.table({name: [value]}) for value in values])
-
-
-def _together(dataset: Any, key: str, job: Job) -> Any:
-    """A dataset in which all rows with one key are in one block: nothing to do where all are in one already,
-    which spares small inputs the seconds that a shuffle takes."""
-    return dataset if job.shards == 1 else dataset.repartition(job.shards, keys=[key])
 
 
 def _names(job: Job, stage: str) -> set[str]:

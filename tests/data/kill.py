@@ -9,12 +9,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ochat_ray.data import pipeline
+
 STAGES = {
     "clean": "clean_units",
-    "distinct": "write_shards",
+    "distinct": "gather",
     "near": "candidates_of",
     "finish": "finish_shards",
 }
+
+
+def shuffle_everything() -> None:
+    """Bring even few documents together by Ray's shuffle."""
+    pipeline.SMALL = 0
+    STAGES["distinct"] = "write_shards"
 
 
 def kill_once(stage: str, folder: str) -> None:

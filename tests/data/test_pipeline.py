@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 SMALL = ["data.task_mb=1", "data.eval_fraction=0.2"]
 NEAR = ["data.near_duplicates.action=drop", "data.long_conversations=split", "data.max_tokens=300"]
-SHARDS = ["data.rows_per_shard=60", *NEAR]  # several, which takes Ray seconds to shuffle
+SHARDS = ["data.rows_per_shard=60", *NEAR]  # several
 REMEDY = "`ochat-ray prepare`"
 
 DRIVER = """
@@ -302,13 +302,14 @@ def test_a_killed_run_is_taken_up_and_ends_the_same(
     assert contents(output) == contents(single)
 
 
+@pytest.mark.parametrize("shuffled", [False, True])
 def test_workers_that_are_killed_change_nothing(
-    prepared: Path, source: Path, base: Path, tmp_path: Path
+    prepared: Path, source: Path, base: Path, tmp_path: Path, shuffled: bool
 ) -> None:
-    """One in each stage, in a cluster of its own."""
-    script = DRIVER.replace(
-        "with cluster", "from tests.data.kill import STAGES, kill_once\nwith cluster"
-    ).replace(
+    """One in each stage, in a cluster of its own; with documents few enough for one worker, and with many."""
+    spoiled = "from tests.data.kill import STAGES, kill_once, shuffle_everything\n"
+    spoiled += "shuffle_everything()\n" if shuffled else ""
+    script = DRIVER.replace("with cluster", f"{spoiled}with cluster").replace(
         "    prepare(", f"    for stage in STAGES:\n        kill_once(stage, {str(tmp_path)!r})\n    prepare("
     )
     pages = tmp_path / "ShareGPT"
