@@ -5,10 +5,11 @@ from ochat_ray.config.data import ClassConfig, DataConfig, NearDuplicateConfig
 from ochat_ray.config.filters import FilterConfig
 from ochat_ray.config.recipe import Recipe, describe, load_recipe, override_recipe, recipe_names
 from ochat_ray.config.serve import ServeConfig
-from ochat_ray.config.train import TrainConfig
+from ochat_ray.config.train import CheckpointConfig, TrainConfig
 
 __all__ = [
     "BaseConfig",
+    "CheckpointConfig",
     "ClassConfig",
     "DataConfig",
     "FilterConfig",

@@ -17,7 +17,19 @@ from ochat_ray.template import ChatTemplate
 from ochat_ray.train.folders import Folders
 
 # Fields of `train` that change how a run is carried out but not what it computes.
-FREE = {"num_workers", "use_gpu", "threads", "activation_checkpointing", "checkpoint_every", "max_failures"}
+FREE = {
+    "num_workers",
+    "min_workers",
+    "use_gpu",
+    "threads",
+    "cpu_offload",
+    "activation_checkpointing",
+    "compile",
+    "checkpoint",
+    "export",
+    "track",
+    "max_failures",
+}
 
 REMEDY = "give another output folder, or delete this one to start over"
 PROBES, PROBE_BYTES = 256, 2**16

@@ -85,7 +85,7 @@ def _train(recipe: Recipe, base: Path, folders: Folders) -> None:
         log.append(folders.attempts, [{"step": done, "workers": worker.world_size}])
     for step in range(done, feed.plan.steps):
         entries = [_step(worker, feed, step)]
-        due = (step + 1) % worker.config.checkpoint_every == 0 or step + 1 == feed.plan.steps
+        due = (step + 1) % (worker.config.checkpoint.every_steps or 100) == 0 or step + 1 == feed.plan.steps
         if due and held_out:
             entries.append({"step": step + 1, "eval_loss": _evaluate(worker, held_out)})
         if worker.rank == 0:
@@ -113,7 +113,7 @@ def _start(config: TrainConfig, base: Path) -> Worker:
     reshard(model)
     optimizer = torch.optim.AdamW(
         model.parameters(),
-        lr=config.learning_rate,
+        lr=float(config.learning_rate),
         betas=config.betas,
         eps=config.eps,
         weight_decay=config.weight_decay,
@@ -136,7 +136,7 @@ def forward_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
 def _step(worker: Worker, feed: Feed, step: int) -> dict[str, Any]:
     """One optimizer step; returns its log line. Raises OchatError, on every worker, if the run diverged."""
     config, model = worker.config, worker.model
-    rate = learning_rate(config, step, feed.plan.steps)
+    rate = learning_rate(config, float(config.learning_rate), step, feed.plan.steps)
     for group in worker.optimizer.param_groups:
         group["lr"] = rate
     divisor = feed.divisor(step)

@@ -22,7 +22,7 @@ SMALL = [
     "train.epochs=30",
     "train.max_tokens=128",
     "train.bins_per_step=4",
-    "train.checkpoint_every=20",
+    "train.checkpoint.every_steps=20",
     "train.learning_rate=1e-2",
 ]
 

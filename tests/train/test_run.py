@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from transformers import AutoModelForCausalLM, MambaConfig
 
-from ochat_ray.config import Recipe
+from ochat_ray.config import CheckpointConfig, Recipe
 from ochat_ray.errors import CheckpointError, OchatError
 from ochat_ray.exported import load_exported
 from ochat_ray.model_types import load_model_type
@@ -90,7 +90,7 @@ def test_computes_what_a_plain_loop_computes(
     losses = []
     for step in range(10):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step, plan.steps)
+            group["lr"] = learning_rate(config, 1e-2, step, plan.steps)
         divisor = sum(float(tokens.target_weights_N[i]) for i in plan.step(step))
         loss = model(pack(tokens, plan.step(step)), divisor)
         loss.backward()
@@ -147,14 +147,14 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
     first, second = attempts(output)
     assert first == {"step": 0, "workers": 2}
     assert second["workers"] == 2 and second["step"] >= registered > 0
-    assert second["step"] % recipe.train.checkpoint_every == 0
+    assert second["step"] % recipe.train.checkpoint.every_steps == 0
     assert log_of(result) == log_of(finished)
 
 
 DRIVER = """
 import sys
 from pathlib import Path
-from ochat_ray.config import Recipe
+from ochat_ray.config import CheckpointConfig, Recipe
 from ochat_ray.runtime import cluster
 from ochat_ray.train.run import train
 with cluster(min_cpus=4):
@@ -221,7 +221,8 @@ def test_a_model_that_cannot_be_packed_is_refused_in_one_line(
 def test_a_run_that_diverges_stops_before_it_is_saved(
     data: Path, base: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    wild = recipe.train.replace(learning_rate=1e30, warmup_ratio=0.0, checkpoint_every=1, max_failures=0)
+    often = CheckpointConfig(every_steps=1)
+    wild = recipe.train.replace(learning_rate=1e30, warmup_ratio=0.0, checkpoint=often, max_failures=0)
     with pytest.raises(OchatError, match=r"step \d+: loss .* at learning rate \S+: .*train\.learning_rate"):
         train(data, base, tmp_path / "out", recipe.replace(train=wild))
     logged = log.read(tmp_path / "out/losses.jsonl")
