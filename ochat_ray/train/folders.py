@@ -17,6 +17,13 @@ class Folders:
         self.tokens = self.output / "tokens"
         self.losses = self.output / log.NAME
         self.attempts = self.output / "attempts.jsonl"
+        self.speed = self.output / "speed.jsonl"
+        self.stop = self.output / "stop"
+        self.checkpoints = self.output / "checkpoints"
         self.run = self.output / "run"
         self.exporting = self.output / "exporting"
         self.model = self.output / "model"
+
+    def epoch(self, number: int) -> Path:
+        """The model as it was at the end of an epoch, from 1."""
+        return self.output / "epochs" / str(number)

@@ -22,6 +22,8 @@ FREE = {
     "min_workers",
     "use_gpu",
     "threads",
+    "strategy",
+    "deepspeed",
     "cpu_offload",
     "activation_checkpointing",
     "compile",

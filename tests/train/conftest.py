@@ -19,7 +19,7 @@ SMALL = [
     "base.intermediate_size=64",
     "base.layers=2",
     "train.num_workers=2",
-    "train.epochs=30",
+    "train.epochs=10",
     "train.max_tokens=128",
     "train.bins_per_step=4",
     "train.checkpoint.every_steps=20",
@@ -53,7 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, template: ChatTemplate) -> Pa
     folder = tmp_path_factory.mktemp("train") / "data"
     conversations = [
         [f"What is {n}?", "It is " + "so " * (n % 7) + str(n), "Sure?", "Yes"][: 2 + 2 * (n % 2)]
-        for n in range(24)
+        for n in range(72)
     ]
     write_prepared(folder, template, conversations, conversations[:3])
     return folder

@@ -27,17 +27,14 @@ def wait_for(found: Callable[[], T], *, what: str, seconds: float = 120) -> T:
 
 
 def registered_step(output: Path) -> int:
-    """The step of the last registered checkpoint, from which a restart goes on; 0 before the first."""
-    try:
-        snapshot = json.loads((output / "run" / "checkpoint_manager_snapshot.json").read_text())
-    except (FileNotFoundError, ValueError):
-        return 0
-    return max((result["metrics"]["step"] for result in snapshot["checkpoint_results"]), default=0)
+    """The step of the last whole checkpoint, from which a restart goes on; 0 before the first."""
+    closed = (output / "checkpoints").glob("step-*/checkpoint.json")
+    return max((int(path.parent.name.removeprefix("step-")) for path in closed), default=0)
 
 
 def attempts(output: Path) -> list[dict[str, int]]:
     """Where each start of the workers began, and how many they were."""
-    return log.read(output / "attempts.jsonl")
+    return [entry for entry in log.read(output / "attempts.jsonl") if "step" in entry]
 
 
 def last_step(output: Path) -> int:
@@ -69,3 +66,9 @@ def training_workers(ancestor: int) -> list[int]:
 def kill_one_worker() -> None:
     """SIGKILL one of this process's Ray Train workers."""
     os.kill(training_workers(os.getpid())[-1], signal.SIGKILL)
+
+
+def stop_at(step: int, output: Path) -> None:
+    """Ask a run to stop once it has logged a step, as an interrupted driver does."""
+    wait_for(lambda: last_step(output) >= step, what=f"step {step}")
+    (output / "stop").touch()
