@@ -7,6 +7,7 @@ not enough: it registers them when it next looks, and takes the last one for who
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ray.train
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 
@@ -141,7 +141,7 @@ class Checkpoints:
             yield self.storage.root / name, sorted(files)[dist.get_rank() :: dist.get_world_size()]
             return
         # One worker of each host fetches for all of them.
-        first = ray.train.get_context().get_local_rank() == 0
+        first = os.environ["LOCAL_RANK"] == "0"
         key = hashlib.sha256(f"{self.storage.location}/{name}".encode()).hexdigest()[:16]
         folder = Path(tempfile.gettempdir()) / f"ochat-checkpoint-{key}"
         try:
