@@ -47,6 +47,7 @@ def make_inputs(
             bins_per_step=config.bins_per_step,
             epochs=config.epochs if split == "train" else 1,
             seed=config.seed,
+            attention_cost=attention_cost(base),
         )
         plan.save(aside / split / PLAN)
     if not has_rows(aside / "train"):
@@ -80,6 +81,16 @@ def input_files(folder: Path) -> list[Path]:
 def has_rows(folder: Path) -> bool:
     """Whether a split has any rows, and so a plan."""
     return (folder / PLAN).exists()
+
+
+def attention_cost(base: Path) -> float:
+    """What the plan takes a pair of tokens to cost in attention: L d / N, of N = 12 L d^2 parameters.
+
+    A layer of width d has about 12 d^2: right to some tens of percent, and the plan needs no more.
+    """
+    shape = _read_config(base)
+    width = shape.get("hidden_size") or shape.get("n_embd")  # GPT-2's family
+    return 1 / (12 * width) if width else 0.0
 
 
 def _check_lengths(tokens: Tokens, data: str, base: Path, config: TrainConfig) -> None:

@@ -24,6 +24,7 @@ from ochat_ray.storage import storage
 from ochat_ray.template import ChatTemplate
 from ochat_ray.train import log
 from ochat_ray.train.batch import pack
+from ochat_ray.train.inputs import attention_cost
 from ochat_ray.train.model import load_model
 from ochat_ray.train.packing import make_plan
 from ochat_ray.train.run import TrainResult, train
@@ -82,6 +83,7 @@ def test_computes_what_a_plain_loop_computes(
         bins_per_step=config.bins_per_step,
         epochs=config.epochs,
         seed=config.seed,
+        attention_cost=attention_cost(base),
     )
     model = load_model(base, activation_checkpointing=False)
     optimizer = torch.optim.AdamW(
