@@ -78,6 +78,11 @@ class Size:
         """Parameters that each token is multiplied with: all but looked-up tables, and the output head."""
         return self.parameters - self.embedding + (self.head if self.tied else 0)
 
+    @property
+    def attention_cost(self) -> float:
+        """What a pair of positions costs in attention, in what a token costs elsewhere: L d / N."""
+        return self.layers * self.heads * self.head_dim / self.multiplied
+
     def flops(self, lengths_N: ArrayLike) -> float:
         """Operations of a forward and a backward pass over conversations of these lengths, tokens.
 

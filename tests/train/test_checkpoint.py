@@ -32,7 +32,9 @@ def short(recipe: Recipe) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: Path, base: Path, short: Recipe) -> TrainResult:
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, data: Path, base: Path, short: Recipe
+) -> TrainResult:
     """Two workers, FSDP2."""
     return train(data, base, tmp_path_factory.mktemp("whole") / "out", short)
 

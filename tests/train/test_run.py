@@ -25,6 +25,7 @@ from ochat_ray.storage import storage
 from ochat_ray.template import ChatTemplate
 from ochat_ray.train import log
 from ochat_ray.train.batch import pack
+from ochat_ray.train.flops import Size
 from ochat_ray.train.packing import make_plan
 from ochat_ray.train.run import TrainResult, train
 from ochat_ray.train.schedule import learning_rate
@@ -83,6 +84,7 @@ def test_computes_what_a_plain_loop_computes(
         bins_per_step=config.bins_per_step,
         epochs=config.epochs,
         seed=config.seed,
+        attention_cost=Size.of(base).attention_cost,
     )
     model = whole_model(base, config)
     optimizer = torch.optim.AdamW(
