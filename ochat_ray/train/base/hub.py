@@ -43,6 +43,12 @@ def download(name: str, *, allow_pickle: bool, trust_remote_code: bool) -> Path:
         if index.exists():
             _snapshot(pinned, _shards(index))
             break
+    else:
+        if not allow_pickle:
+            raise CheckpointError(
+                f"{name}: no safetensors; take another model, or, if it has pickles, read only tensors "
+                "out of them with --allow-pickle"
+            )
     return folder
 
 

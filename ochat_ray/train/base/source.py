@@ -14,7 +14,7 @@ from typing import Any
 from ochat_ray.errors import CheckpointError
 from ochat_ray.storage import LocalStorage, Storage, is_remote, read, storage
 
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 CONFIG, GENERATION = "config.json", "generation_config.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 # By these names transformers finds weights, the first that is there; an index says which file holds what.
@@ -42,7 +42,7 @@ class Source:
     folder: Storage
 
     def files(self) -> list[str]:
-        """Names of the files in the folder itself. Raises CheckpointError where it cannot be listed."""
+        """Names of the files in the folder itself. Raises DataError or OSError where it cannot be listed."""
         if isinstance(self.folder, LocalStorage):
             return [path.name for path in self.folder.root.iterdir()]
         return [entry.path for entry in self.folder.entries() if "/" not in entry.path]
