@@ -127,7 +127,18 @@ def _parser() -> argparse.ArgumentParser:
 
     base = stage("base", _base, "make a tiny base model, or extend one with a model type's tokens", ray=False)
     base.add_argument("output", type=Path, help="folder to write")
-    base.add_argument("--from", dest="source", type=Path, help="Hugging Face folder to extend")
+    base.add_argument(
+        "--from",
+        dest="source",
+        metavar="MODEL",
+        help="Hugging Face model to extend: folder, s3:// or gs:// URI, or OWNER/NAME[@REVISION] of the hub",
+    )
+    base.add_argument(
+        "--allow-pickle", action="store_true", help="read tensors out of *.bin where there are no safetensors"
+    )
+    base.add_argument(
+        "--trust-remote-code", action="store_true", help="run code that comes with the model, and hand it on"
+    )
 
     prepare = stage("prepare", _prepare, "saved chat pages to token files")
     inputs(prepare)
@@ -213,9 +224,18 @@ def _base(args: argparse.Namespace) -> None:
     from ochat_ray.train.base import extend, make_tiny
 
     if args.source is None:
+        if args.allow_pickle or args.trust_remote_code:
+            raise ConfigError("--allow-pickle and --trust-remote-code are about a model: name it with --from")
         make_tiny(args.output, recipe)
     else:
-        extend(args.source, args.output, recipe)
+        made = extend(
+            args.source,
+            args.output,
+            recipe,
+            allow_pickle=args.allow_pickle,
+            trust_remote_code=args.trust_remote_code,
+        )
+        print(made.summary(recipe.base.positions))
     print(f"base model for {recipe.model_type} in {args.output}")
 
 
