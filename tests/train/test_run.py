@@ -156,7 +156,7 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
 DRIVER = """
 import sys
 from pathlib import Path
-from ochat_ray.config import CheckpointConfig, Recipe
+from ochat_ray.config import Recipe
 from ochat_ray.runtime import cluster
 from ochat_ray.train.run import train
 with cluster(min_cpus=4):

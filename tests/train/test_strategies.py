@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 from ochat_ray.config import CheckpointConfig, Recipe
 from ochat_ray.train import log
 from ochat_ray.train.run import TrainResult, train
-from tests.train.runs import attempts, stop_at
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 STEPS = 20
