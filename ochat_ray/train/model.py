@@ -95,7 +95,8 @@ def build(base: Path, config: TrainConfig) -> PackedModel:
 
     attention.register()
     try:
-        shape = AutoConfig.from_pretrained(base, local_files_only=True)
+        # Said outright: where it is left open, transformers asks on the terminal.
+        shape = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
         hf = AutoModelForCausalLM.from_config(shape, dtype=torch.float32, attn_implementation=attention.NAME)
     except (OSError, ValueError) as error:
         raise CheckpointError(
@@ -108,7 +109,7 @@ def build(base: Path, config: TrainConfig) -> PackedModel:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     if config.activation_checkpointing:
-        hf.gradient_checkpointing_enable({"use_reentrant": False})
+        hf.activation_checkpointing_enable({"use_reentrant": False})
     hf.config.use_cache = False
     return PackedModel(hf.train())
 

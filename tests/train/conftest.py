@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,16 @@ def data(tmp_path_factory: pytest.TempPathFactory, template: ChatTemplate) -> Pa
     ]
     write_prepared(folder, template, conversations, conversations[:3])
     return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A process group of this process alone, for what workers do beside Ray."""
+    import torch.distributed as dist
+
+    meeting = tmp_path_factory.mktemp("group") / "store"
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
