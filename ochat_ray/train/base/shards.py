@@ -69,7 +69,11 @@ def contents(path: Path) -> Contents:
 
 
 def _save(tensors: dict[str, torch.Tensor], target: Path, metadata: dict[str, str]) -> None:
+    # safetensors' own files are for their owner alone; on a shared disk others read them.
+    target.touch()
+    mode = target.stat().st_mode
     try:
         save_file(tensors, target, metadata=metadata)
+        target.chmod(mode)
     except SafetensorError as error:
         raise OSError(errno.EIO, f"cannot be written ({error})", str(target)) from error

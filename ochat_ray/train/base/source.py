@@ -57,11 +57,18 @@ class Source:
     def copy(self, file: str, target: Path) -> None:
         """Copy a file. Raises CheckpointError where it cannot be read, OSError where not written."""
         try:
-            with self.folder.open(file) as original, target.open("wb") as copy:
-                shutil.copyfileobj(original, _Named(copy, target), COPY_BYTES)
+            with target.open("wb") as copy:
+                for chunk in self._chunks(file):
+                    copy.write(chunk)
+        except OSError as error:  # a full disk's error does not say of which file
+            raise OSError(error.errno, error.strerror, str(target)) from error
+
+    def _chunks(self, file: str) -> Iterator[bytes]:
+        try:
+            with self.folder.open(file) as original:
+                while chunk := original.read(COPY_BYTES):
+                    yield chunk
         except OSError as error:
-            if error.filename == str(target):
-                raise
             raise CheckpointError(f"{self.name}/{file}: cannot be read ({one_line(error)})") from error
 
     def weights(self, files: list[str], *, allow_pickle: bool) -> Weights:
@@ -140,16 +147,3 @@ def open_source(location: str, *, allow_pickle: bool, trust_remote_code: bool) -
 def one_line(error: Exception) -> str:
     """What an exception says, on one line."""
     return " ".join(str(error).split())
-
-
-class _Named:
-    """A file whose errors say which it is: a full disk's do not."""
-
-    def __init__(self, file: Any, path: Path) -> None:
-        self._file, self._path = file, path
-
-    def write(self, data: bytes) -> None:
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._path)) from error

@@ -61,9 +61,9 @@ class Tables:
 
     def require_all(self, name: str) -> None:
         """Raises CheckpointError for a model (`name`) in whose files a table was not among those changed."""
-        for group in self._missing:
+        if self._missing:
             raise CheckpointError(
-                f"{name}: its weights hold no tensor {min(group)}; get the model again, whole"
+                f"{name}: its weights hold no tensor {min(self._missing[0])}; get the model again, whole"
             )
 
 

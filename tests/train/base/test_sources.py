@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from ochat_ray.config import Recipe
 from ochat_ray.errors import CheckpointError
 from ochat_ray.storage import storage
 from ochat_ray.train.base import extend
+from ochat_ray.train.base.source import open_source
 from tests.train.base.hub import GATED, hub
 from tests.train.base.models import foreign, llama
 from tests.train.base.test_weights import pickled
@@ -68,6 +70,18 @@ def test_errors_in_a_bucket_name_its_files(tmp_path: Path, recipe: Recipe, bucke
 def test_what_is_neither_a_folder_nor_a_name_is_refused(tmp_path: Path, recipe: Recipe, name: str) -> None:
     with pytest.raises(CheckpointError, match=r"no such folder; give .*\(OWNER/NAME\)"):
         extend(name, tmp_path / "out", recipe)
+
+
+@pytest.mark.parametrize("size", [10, 10_000_000])
+def test_a_full_disk_and_a_file_that_cannot_be_read_are_told_apart(tmp_path: Path, size: int) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"x" * size)
+    source = open_source(str(tmp_path), allow_pickle=False, trust_remote_code=False)
+    with pytest.raises(OSError) as raised:
+        source.copy("model.safetensors", Path("/dev/full"))
+    assert raised.value.errno == errno.ENOSPC and raised.value.filename == "/dev/full"
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(CheckpointError, match=f"{tmp_path}/folder.safetensors: cannot be read"):
+        source.copy("folder.safetensors", tmp_path / "copy")
 
 
 def runner(folder: Path, url: str) -> Run:

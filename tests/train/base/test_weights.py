@@ -63,6 +63,7 @@ def test_shards_stay_shards_and_those_without_tables_stay_bytes(tmp_path: Path, 
     files = sorted(path.name for path in source.glob("*.safetensors"))
     assert files == sorted(path.name for path in (tmp_path / "out").glob("*.safetensors"))
     for file in files:
+        assert (tmp_path / "out" / file).stat().st_mode == (tmp_path / "out/config.json").stat().st_mode
         equal = (source / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
         assert equal == (file not in tables)
     whole = foreign(tmp_path / "whole", llama(hidden_size=32, num_hidden_layers=4))
