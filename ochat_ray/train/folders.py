@@ -16,7 +16,11 @@ class Folders:
         self.lock = self.output / ".lock"
         self.tokens = self.output / "tokens"
         self.losses = self.output / log.NAME
+        self.speed = self.output / "speed.jsonl"
         self.attempts = self.output / "attempts.jsonl"
         self.run = self.output / "run"
         self.exporting = self.output / "exporting"
         self.model = self.output / "model"
+        self.tensorboard = self.output / "tensorboard"
+        self.trackers = self.output / "trackers"
+        self.page = self.output / "training.html"
