@@ -22,12 +22,13 @@ from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train import log
 from ochat_ray.train.card import write_card
 from ochat_ray.train.folders import Folders
-from ochat_ray.train.follow import follow
 from ochat_ray.train.identity import claimed, identify
 from ochat_ray.train.inputs import input_files, make_inputs
 from ochat_ray.train.packing import Plan
 from ochat_ray.train.placement import Need, find_need, waiting
 from ochat_ray.train.tokens import Tokens, check_origin, token_files
+from ochat_ray.train.watch import trackers
+from ochat_ray.train.watch.follow import follow
 
 RESIZE_S = 30.0  # between looks for nodes that came, of an elastic run
 # What libraries say while they start; the first two are about nothing that a user could change.
@@ -59,6 +60,7 @@ def train(data: str | Path, base: Path, output: Path, recipe: Recipe) -> TrainRe
     of workers may differ. Raises DataError, CheckpointError or ConfigError naming file, value and remedy
     where inputs do not fit together or `output` holds something else.
     """
+    trackers.check(recipe.train.track)
     prepared, base, output = storage(data), base.resolve(), output.resolve()
     folders = Folders(output)
     manifest = read_manifest(prepared, remedy="`ochat-ray prepare`")
@@ -156,11 +158,7 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan, need: Need) -
     )
     try:
         result = follow(
-            trainer.fit,
-            folders.losses,
-            steps=plan.steps,
-            epochs=config.epochs,
-            waiting=functools.partial(waiting, need),
+            trainer.fit, folders, recipe, steps=plan.steps, waiting=functools.partial(waiting, need)
         )
     except TrainingFailedError as error:
         details = folders.output / "error.txt"

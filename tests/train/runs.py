@@ -38,8 +38,7 @@ def attempts(output: Path) -> list[dict[str, int]]:
 
 def last_step(output: Path) -> int:
     """Steps logged so far."""
-    entry = log.last(output / "losses.jsonl")
-    return entry["step"] if entry else 0
+    return max((entry["step"] for entry in log.read(output / "losses.jsonl")), default=0)
 
 
 def training_workers(ancestor: int) -> list[int]:
