@@ -18,6 +18,7 @@ class Folders:
         self.losses = self.output / log.NAME
         self.speed = self.output / "speed.jsonl"
         self.attempts = self.output / "attempts.jsonl"
+        self.notes = self.output / "notes.jsonl"
         self.stop = self.output / "stop"
         self.checkpoints = self.output / "checkpoints"
         self.run = self.output / "run"

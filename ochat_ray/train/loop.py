@@ -102,8 +102,9 @@ class Worker:
         if self.first:
             for path in (self.folders.losses, self.folders.speed):
                 log.truncate(path, done)
-            notes = [{"note": problem} for problem in problems]
-            log.append(self.folders.attempts, [*notes, {"step": done, "workers": dist.get_world_size()}])
+            log.append(self.folders.attempts, [{"step": done, "workers": dist.get_world_size()}])
+        for problem in problems:
+            self._note(problem)
         dist.barrier()
         logged = [entry["loss"] for entry in log.read(self.folders.losses) if "loss" in entry]
         self.guard = Guard(self.config, logged)
@@ -200,7 +201,7 @@ class Worker:
     def _note(self, problem: str | None) -> None:
         """Tell the user, by the driver."""
         if problem is not None and self.first:
-            log.append(self.folders.attempts, [{"note": problem}])
+            log.append(self.folders.notes, [{"note": problem}])
 
     def _export_epoch(self, step: int) -> None:
         epoch = self.feed.plan.epoch(step) + 1

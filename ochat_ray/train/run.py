@@ -26,6 +26,7 @@ from ochat_ray.train.identity import claimed, identify
 from ochat_ray.train.inputs import input_files, make_inputs
 from ochat_ray.train.packing import Plan
 from ochat_ray.train.placement import Need, find_need, waiting
+from ochat_ray.train.push import push
 from ochat_ray.train.tokens import Tokens, check_origin, token_files
 from ochat_ray.train.watch import trackers
 from ochat_ray.train.watch.follow import follow
@@ -69,9 +70,12 @@ def train(data: str | Path, base: Path, output: Path, recipe: Recipe) -> TrainRe
         check_origin(prepared, token_files(prepared, template.model_type, split), template, base)
     with claimed(folders, identify(recipe, template, manifest, base)):
         if folders.model.exists():
-            return _finished(folders)
-        result = _run(prepared, template.model_type, base, folders, recipe)
-        _publish(folders, template, recipe, manifest, result)
+            result = _finished(folders)
+        else:
+            result = _run(prepared, template.model_type, base, folders, recipe)
+            _publish(folders, template, recipe, manifest, result)
+        if recipe.train.export.push_to is not None:
+            push(folders.model, recipe.train.export.push_to)
         return result
 
 
@@ -85,6 +89,8 @@ def _run(data: Storage, model_type: ModelType, base: Path, folders: Folders, rec
     seconds = time.monotonic() - began
     losses = log.read(folders.losses)
     steps = [entry for entry in losses if "loss" in entry]
+    if not steps:
+        raise OchatError(f"{folders.losses}: every step was left out; lower train.learning_rate")
     return TrainResult(
         model=folders.model,
         steps=plan.steps,

@@ -33,7 +33,7 @@ def registered_step(output: Path) -> int:
 
 def attempts(output: Path) -> list[dict[str, int]]:
     """Where each start of the workers began, and how many they were."""
-    return [entry for entry in log.read(output / "attempts.jsonl") if "step" in entry]
+    return log.read(output / "attempts.jsonl")
 
 
 def last_step(output: Path) -> int:

@@ -37,7 +37,7 @@ def losses_of(output: Path) -> list[float]:
 
 
 def notes_of(output: Path) -> list[str]:
-    return [entry["note"] for entry in log.read(output / "attempts.jsonl") if "note" in entry]
+    return [entry["note"] for entry in log.read(output / "notes.jsonl")]
 
 
 def train_until(step: int, data: Path, base: Path, output: Path, recipe: Recipe) -> None:

@@ -30,6 +30,8 @@ def follow(
     Every half a minute the line that `waiting` returns, if any, says why nothing goes on. However the run
     ends, its curves are drawn.
 
+    An interrupt (or SIGTERM) asks the workers to stop after a last checkpoint, and the next one ends the run.
+
     Not in this thread, because Ray Train takes SIGINT over in the main thread, exits in its own way and
     never gives it back: here Ctrl-C stays a KeyboardInterrupt, with the run to end with its cluster.
     """
@@ -46,6 +48,12 @@ def follow(
     watch = _Watch(folders, recipe, steps)
     thread.start()
     try:
+        _poll(thread, watch, waiting)
+    except KeyboardInterrupt:
+        if not watch.line.started:  # there is nothing to save
+            raise
+        watch.line.tell("stopping after a last checkpoint; interrupt again to end at once")
+        folders.stop.touch()
         _poll(thread, watch, waiting)
     finally:
         watch.close()

@@ -23,6 +23,9 @@ class Line:
 
     def show(self, news: News) -> None:
         """Starts and steps left out a line each, and the newest step in the rewritten one."""
+        if self._starts is not None:  # the first look finds those of earlier commands
+            for line in news.notes:
+                self.tell(line)
         self._tell_starts(news.starts)
         for record in news.whole:
             # What an earlier command saw is told no more: before the first start of this one.
@@ -36,6 +39,11 @@ class Line:
             self._progress = Progress("train", total=self.steps, unit="steps", start=step)
         elif step > self._progress.count:
             self._progress.update(step - self._progress.count, note(self._record, self.epochs))
+
+    @property
+    def started(self) -> bool:
+        """Whether workers have begun, or gone on, in this command."""
+        return bool(self._starts)
 
     def tell(self, line: str) -> None:
         """A line of its own."""
