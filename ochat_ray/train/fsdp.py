@@ -19,6 +19,8 @@ def shard(model: PackedModel, device: torch.device, world_size: int, dtype: torc
 
     Weights and optimizer stay float32; `dtype` is that of the forward and backward pass. Gradients are
     summed over workers, not averaged: each worker's loss is already divided by the whole step's weight.
+    They are exchanged after every bin: kept for the last one of a step, the gradient of the whole model
+    would lie on every worker in float32.
     """
     mesh: DeviceMesh = init_device_mesh(device.type, (world_size,))
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
@@ -46,9 +48,3 @@ def reshard(model: PackedModel) -> None:
     """
     assert isinstance(model, FSDPModule)
     model.reshard()
-
-
-def set_gradient_sync(model: PackedModel, enabled: bool) -> None:
-    """Whether the next backward pass exchanges gradients: only the last of a step does."""
-    assert isinstance(model, FSDPModule)
-    model.set_requires_gradient_sync(enabled)

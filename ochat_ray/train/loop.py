@@ -19,7 +19,7 @@ from ochat_ray.errors import ConfigError, OchatError
 from ochat_ray.train import checkpoint, export, log
 from ochat_ray.train.batch import pack
 from ochat_ray.train.folders import Folders
-from ochat_ray.train.fsdp import reshard, set_gradient_sync, shard
+from ochat_ray.train.fsdp import reshard, shard
 from ochat_ray.train.inputs import has_rows, input_files
 from ochat_ray.train.isolation import check_isolation
 from ochat_ray.train.model import PackedModel, load_model
@@ -140,11 +140,9 @@ def _step(worker: Worker, feed: Feed, step: int) -> dict[str, Any]:
     for group in worker.optimizer.param_groups:
         group["lr"] = rate
     divisor = feed.divisor(step)
-    mine = range(worker.rank, config.bins_per_step, worker.world_size)
     loss_sum = torch.zeros((), device=worker.device)
-    for index in mine:
+    for index in range(worker.rank, config.bins_per_step, worker.world_size):
         batch = pack(feed.tokens, feed.plan.bin(step, index)).to(worker.device)
-        set_gradient_sync(model, index == mine[-1])
         loss = model(batch, divisor)
         loss.backward()
         loss_sum += loss.detach()

@@ -84,9 +84,8 @@ def state(config: TrainConfig, model: Model) -> State:
     workers, stage = config.num_workers, config.strategy
     parameters, trained = model.size.parameters, model.trainable(config)
     if stage == "fsdp2":
-        frozen = parameters if config.lora.rank else 0
-        gradients = trained if whole_gradient(config) else trained / workers
-        return State(FULL * (frozen + trained) / workers, FULL * gradients, 2 * FULL * trained / workers)
+        weights = trained + (parameters if config.lora.rank else 0)
+        return State(FULL * weights / workers, FULL * trained / workers, 2 * FULL * trained / workers)
     copies = model.bytes * parameters
     return State(
         weights=copies / workers if stage == "zero3" else copies,
@@ -95,22 +94,13 @@ def state(config: TrainConfig, model: Model) -> State:
     )
 
 
-def whole_gradient(config: TrainConfig) -> bool:
-    """Whether each worker holds the gradient of the whole model.
-
-    With FSDP2 workers exchange gradients in the last of their bins of a step; until then each keeps all
-    of its own, in float32.
-    """
-    return config.strategy == "fsdp2" and config.bins_per_step > config.num_workers
-
-
 def _on_device(config: TrainConfig, state: State) -> State:
     if not config.cpu_offload:
         return state
     stage = config.strategy
     return State(
         weights=state.weights if stage in ("zero1", "zero2") else 0.0,
-        gradients=state.gradients if stage == "zero1" or whole_gradient(config) else 0.0,
+        gradients=state.gradients if stage == "zero1" else 0.0,
         optimizer=0.0,
     )
 

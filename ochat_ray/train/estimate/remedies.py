@@ -107,11 +107,6 @@ def _smaller_bins(config: TrainConfig, longest: int) -> Iterator[TrainConfig]:
         yield config.replace(max_tokens=max_tokens)
 
 
-def _fewer_bins(config: TrainConfig, _longest: int) -> Iterator[TrainConfig]:
-    if config.bins_per_step > config.num_workers:
-        yield config.replace(bins_per_step=config.num_workers)
-
-
 def _lora(config: TrainConfig, _longest: int) -> Iterator[TrainConfig]:
     if not config.lora.rank and config.strategy == "fsdp2":
         yield config.replace(lora=config.lora.replace(rank=LORA_RANK).model_dump())
@@ -123,6 +118,5 @@ OPTIONS: tuple[tuple[Option, str], ...] = (
     (_workers, "more GPUs, less time"),
     (_offload, "slower steps, memory of the host"),
     (_smaller_bins, "smaller batches"),
-    (_fewer_bins, "smaller batches"),
     (_lora, "adapters in place of full fine-tuning"),
 )
