@@ -12,7 +12,7 @@ from ochat_ray.config import TrainConfig
 from ochat_ray.train.batch import PackedBatch, pack_lists
 from ochat_ray.train.model import parameters
 from ochat_ray.train.strategies import Strategy, make_strategy
-from tests.train.models import whole_model
+from tests.train.whole import whole_model
 
 pytestmark = pytest.mark.usefixtures("alone")
 RATE = 1e-2

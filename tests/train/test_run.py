@@ -30,7 +30,6 @@ from ochat_ray.train.packing import make_plan
 from ochat_ray.train.run import TrainResult, train
 from ochat_ray.train.schedule import learning_rate
 from ochat_ray.train.tokens import Tokens, token_files
-from tests.train.models import whole_model
 from tests.train.runs import (
     attempts,
     kill_one_worker,
@@ -39,6 +38,7 @@ from tests.train.runs import (
     training_workers,
     wait_for,
 )
+from tests.train.whole import whole_model
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -29,7 +29,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
-        """Add to the gradients; `last`: of this step, so that they are to be exchanged."""
+        """Add to the gradients; `last`: of this step."""
 
     @abstractmethod
     def step(self, rate: float, accept: Callable[[float], bool]) -> float:

@@ -63,9 +63,8 @@ class Fsdp2(Strategy):
         loss: torch.Tensor = self.model(batch, divisor)
         return loss
 
-    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
-        assert isinstance(self.model, FSDPModule)
-        self.model.set_requires_gradient_sync(last)
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:  # noqa: ARG002
+        # Gradients are exchanged each time: kept for the last, every worker would hold all of them.
         loss.backward()
 
     def step(self, rate: float, accept: Callable[[float], bool]) -> float:

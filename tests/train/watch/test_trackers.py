@@ -22,6 +22,7 @@ from ochat_ray.train.folders import Folders
 from ochat_ray.train.watch import trackers
 from ochat_ray.train.watch.steps import Steps
 from ochat_ray.train.watch.trackers import Senders, check, metrics
+from tests.train.runs import wait_for
 from tests.train.watch.runs import sent, skipped_line, speed_line, start, step_line, write
 
 
@@ -199,6 +200,8 @@ def test_wandb_offline_gets_every_step_once_under_one_id(
     number = sent(folders, "wandb")["run"]
     assert said == [f"Weights & Biases: wandb sync {folders.output}/wandb/offline-run-*-{number}"] * 2
     first, second = sorted(folders.output.glob(f"wandb/offline-run-*-{number}/*.wandb"))
+    # W&B's process writes the last of it a moment after the run has ended.
+    wait_for(lambda: len(wandb_history(first)) == 6 and len(wandb_history(second)) == 2, what="whole history")
     assert wandb_history(first) == {step: 2 / step for step in range(1, 7)}
     assert wandb_history(second) == {7: 2 / 7, 8: 2 / 8}
 
