@@ -43,7 +43,10 @@ class Size:
 
     @classmethod
     def of_model(cls, hf: Any) -> Self:
-        """Of a transformers model, unsharded and without adapters, on any device."""
+        """Of a transformers model, unsharded and without adapters, on any device.
+
+        Raises CheckpointError for one without attention.
+        """
         from torch import nn
 
         config = hf.config.get_text_config()
@@ -54,7 +57,12 @@ class Size:
         }
         head, names = hf.get_output_embeddings().weight, tuple(hf._no_split_modules or ())
         repeated = [module for module in hf.modules() if type(module).__name__ in names]
-        heads = config.num_attention_heads
+        heads = getattr(config, "num_attention_heads", None)
+        if heads is None:
+            raise CheckpointError(
+                f"{type(hf).__name__}: mixes tokens by other means than attention, which would not keep the "
+                "conversations of a pack apart; train a model such as Llama or Mistral"
+            )
         kinds = set(getattr(config, "layer_types", None) or ())
         slides = kinds <= {"sliding_attention"}
         return cls(
