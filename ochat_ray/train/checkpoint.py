@@ -18,6 +18,7 @@ from typing import Any
 
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.api import CheckpointException
 
 from ochat_ray.errors import CheckpointError
 from ochat_ray.storage import LocalStorage, read, storage
@@ -110,7 +111,7 @@ class Checkpoints:
                 files[path.name] = snapshot.facts(path)
                 if not self._local:
                     self.storage.write(f"{cursor.name}/{path.name}", path.read_bytes())
-        except Exception as error:  # torch wraps what went wrong, on whichever worker, in kinds of its own
+        except (CheckpointException, Exception) as error:  # the former, of torch, is no Exception
             problem = _line(error)
         if not self._local:
             shutil.rmtree(folder, ignore_errors=True)
@@ -174,9 +175,8 @@ class Checkpoints:
 
 def _line(error: BaseException) -> str:
     """What is at the bottom of an error, in a line."""
-    failures = getattr(error, "failures", None)  # torch's CheckpointException: by rank
-    if failures:
-        error = next(iter(failures.values()))[0]
+    if isinstance(error, CheckpointException):  # of all ranks that failed
+        error = next(iter(error.failures.values()))[0]
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split()) or type(error).__name__

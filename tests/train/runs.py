@@ -4,14 +4,40 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from ochat_ray.config import Recipe
 from ochat_ray.train import log
 
 T = TypeVar("T")
+
+DRIVER = """
+import sys
+from pathlib import Path
+from ochat_ray.config import Recipe
+from ochat_ray.runtime import cluster
+from ochat_ray.train.run import train
+with cluster(min_cpus=4):
+    train(*map(Path, sys.argv[1:4]), Recipe.model_validate_json(sys.argv[4]))
+"""
+
+
+def start_driver(data: Path, base: Path, output: Path, recipe: Recipe) -> subprocess.Popen[str]:
+    """A run in a process and on a cluster of its own."""
+    words = [str(data), str(base), str(output), recipe.model_dump_json()]
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a test run in the background ignores, its children would.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def wait_for(found: Callable[[], T], *, what: str, seconds: float = 120) -> T:
@@ -64,9 +90,3 @@ def training_workers(ancestor: int) -> list[int]:
 def kill_one_worker() -> None:
     """SIGKILL one of this process's Ray Train workers."""
     os.kill(training_workers(os.getpid())[-1], signal.SIGKILL)
-
-
-def stop_at(step: int, output: Path) -> None:
-    """Ask a run to stop once it has logged a step, as an interrupted driver does."""
-    wait_for(lambda: last_step(output) >= step, what=f"step {step}")
-    (output / "stop").touch()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ochat_ray.config import CheckpointConfig, Recipe
+from ochat_ray.storage import storage
 from ochat_ray.train import log
 from ochat_ray.train.run import TrainResult, train
-from tests.train.runs import attempts, last_step, registered_step, wait_for
+from tests.train.runs import attempts, last_step, registered_step, start_driver, wait_for
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -89,3 +91,23 @@ def test_a_damaged_checkpoint_is_passed_over_and_nothing_changes(
     assert losses_of(output) == losses_of(undisturbed.model.parent)
     kept = sorted((output / "checkpoints").glob("step-*/checkpoint.json"))
     assert len(kept) in (2, 3) and len([*(output / "checkpoints").iterdir()]) == len(kept)
+
+
+def test_sigterm_saves_to_an_object_store_and_the_next_start_goes_on(
+    bucket: str, undisturbed: TrainResult, data: Path, base: Path, short: Recipe, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    remote = CheckpointConfig(folder=f"{bucket}/checkpoints", keep=1)
+    recipe = short.replace(train=short.train.replace(checkpoint=remote))
+    driver = start_driver(data, base, output, recipe)
+    wait_for(lambda: driver.poll() is not None or last_step(output) >= 3, what="step 3")
+    driver.send_signal(signal.SIGTERM)
+    said = driver.communicate(timeout=120)[1]
+    assert driver.returncode != 0 and "stopping after a last checkpoint" in said
+    stopped = last_step(output)
+    assert {entry.path.split("/")[0] for entry in storage(remote.folder).entries()} == {f"step-{stopped:08}"}
+    again = start_driver(data, base, output, recipe)
+    said = again.communicate(timeout=240)[1]
+    assert again.returncode == 0, said
+    assert f"goes on from step {stopped}, with 2 workers" in said
+    assert losses_of(output) == losses_of(undisturbed.model.parent)

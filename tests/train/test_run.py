@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,6 +33,7 @@ from tests.train.runs import (
     kill_one_worker,
     last_step,
     registered_step,
+    start_driver,
     training_workers,
     wait_for,
 )
@@ -153,27 +152,12 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
     assert log_of(result) == log_of(finished)
 
 
-DRIVER = """
-import sys
-from pathlib import Path
-from ochat_ray.config import Recipe
-from ochat_ray.runtime import cluster
-from ochat_ray.train.run import train
-with cluster(min_cpus=4):
-    train(*map(Path, sys.argv[1:4]), Recipe.model_validate_json(sys.argv[4]))
-"""
-
-
 def test_a_killed_driver_is_resumed_by_the_same_call_with_more_workers(
     finished: TrainResult, data: Path, base: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
     alone = recipe.replace(train=recipe.train.replace(num_workers=1))
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(data), str(base), str(output), alone.model_dump_json()],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    driver = start_driver(data, base, output, alone)
     try:
         wait_for(lambda: driver.poll() is not None or registered_step(output), what="checkpoint")
         with pytest.raises(CheckpointError, match="another `train` is at work"):

@@ -37,24 +37,26 @@ def follow(
     """
     results: list[T] = []
     errors: list[BaseException] = []
+    ended = threading.Event()  # not the thread's join, which an interrupt makes believe that it has ended
 
     def target() -> None:
         try:
             results.append(run())
         except BaseException as error:
             errors.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=target, daemon=True)
     watch = _Watch(folders, recipe, steps)
-    thread.start()
+    threading.Thread(target=target, daemon=True).start()
     try:
-        _poll(thread, watch, waiting)
+        _poll(ended, watch, waiting)
     except KeyboardInterrupt:
         if not watch.line.started:  # there is nothing to save
             raise
         watch.line.tell("stopping after a last checkpoint; interrupt again to end at once")
         folders.stop.touch()
-        _poll(thread, watch, waiting)
+        _poll(ended, watch, waiting)
     finally:
         watch.close()
     if errors:
@@ -96,12 +98,11 @@ class _Watch:
             self.line.tell(f"curves in {self.folders.page}")
 
 
-def _poll(thread: threading.Thread, watch: _Watch, waiting: Callable[[], str | None]) -> None:
+def _poll(ended: threading.Event, watch: _Watch, waiting: Callable[[], str | None]) -> None:
     asked = time.monotonic()
     while True:
         watch.look()
-        thread.join(POLL_S)
-        if not thread.is_alive():
+        if ended.wait(POLL_S):
             return
         if time.monotonic() - asked > WAITING_S:
             asked = time.monotonic()
