@@ -9,7 +9,7 @@ READ = {
     "unsafe_member": "A member of an archive is a link, or its path leads out of it.",
     "nested": "An archive or table inside an archive.",
     "not_text": "The bytes are not UTF-8 text.",
-    "no_data": "The page holds no data: a failed save, or another page.",
+    "no_data": "The file holds no data: a failed save, another page, or nothing at all.",
     "bad_json": "The data is not valid JSON.",
     "no_content": "The page's data holds no conversation: it was not found, or not saved.",
     "unknown_record": "The record holds no list of turns.",

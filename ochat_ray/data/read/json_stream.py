@@ -1,8 +1,8 @@
 """JSON Lines, and files of JSON values, cut into their records without reading all of them at once.
 
-A record that is broken costs itself alone, and one that is too large is passed over. Where a bracket or a quote
-is missing, so that a record seems to go on, the next one is known by its opening: records of a file begin
-alike, with `{`, white space and one key, and such bytes are in no string of valid JSON.
+A record that is broken costs itself alone, and one that is too large is passed over. Where a bracket or a
+quote is missing, so that a record seems to go on, the next one is known by its opening: records of a file
+begin alike, with `{`, white space and one key, and such bytes are in no string of valid JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from ochat_ray.data.read.errors import SourceError
 from ochat_ray.data.read.json_value import load_json
 
 CHUNK = 2**20
-MARKS = re.compile(rb'["\\{}\[\],]')
+MARKS = re.compile(rb'(["{}\[\],])')
+STRING = re.compile(rb'(?:[^"\\]++|\\.)*+("|\\?\Z)', re.DOTALL)  # to its end, or that of the chunk
 BETWEEN = b" \t\r\n,"
 OPENING = re.compile(rb'\{\s*"\w+"')
 BOM = b"\xef\xbb\xbf"
@@ -108,20 +109,20 @@ class _Scanner:
             self._keep(chunk[start : start + 1])
             start += 1
         position = start
-        while match := MARKS.search(chunk, position):
-            at, mark = match.start(), match[0]
-            position = at + 1
+        while match := (STRING.match if self.in_string else MARKS.search)(chunk, position):
+            position = match.end()
+            at, mark = match.start(1), match[1]
             stop = None  # where a value ends
-            if self.in_string and mark == b"\\":
-                position += 1
-                self.escaped = position > len(chunk)
-            elif mark == b'"':
+            if self.in_string:
+                if mark != b'"':
+                    self.escaped = mark == b"\\"
+                    break
+                self.in_string = False
                 before = at - self.opening.find(b'"')
-                if self.in_string and start <= before < at and chunk.startswith(self.opening, before):
+                if start <= before < at and chunk.startswith(self.opening, before):
                     stop = position = before  # the quote that should have ended the string is missing
-                self.in_string = not self.in_string
-            elif self.in_string:
-                continue
+            elif mark == b'"':
+                self.in_string = True
             elif mark in b"{[":
                 self.depth += 1
             elif self.depth:
@@ -143,7 +144,7 @@ class _Scanner:
         return (yield from self._pass_over()) if self.size > self.limit else b""
 
     def _pass_over(self) -> Generator[Record, None, bytes]:
-        """Keep no more than the beginning of what is too large, unless it is broken: another record ends it."""
+        """Keep the beginning alone of what is too large; if it is broken, another record ends it."""
         data = b"".join(self.parts)
         if self._next(data):
             return (yield from self._cut())
