@@ -39,7 +39,8 @@ def tar_members(file: BinaryIO) -> Iterator[Member | SourceError]:
             blocks.bad = 0
             if info is None:
                 break
-            last = info.name
+            last = ascii(info.name)
+            archive.members.clear()  # type: ignore[attr-defined]  # it keeps all it met
             if info.isdir():
                 continue
             if not info.isreg():

@@ -49,6 +49,21 @@ class Ignored(NamedTuple):
 Found = Document | Rejected | Ignored
 
 
+def size_of(found: Found) -> int:
+    """About how many bytes of content it holds."""
+    if isinstance(found, Document):
+        return _size(found.content)
+    return len(found.raw or b"") if isinstance(found, Rejected) else 0
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) else 0
+
+
 class Read(NamedTuple):
     """What was found in a piece, and about how many of its bytes were read by then."""
 

@@ -171,6 +171,13 @@ def tar_with(format: int = tarfile.USTAR_FORMAT, prefix: str = "") -> tuple[byte
     return bytearray(out.getvalue()), starts
 
 
+def test_a_member_whose_name_is_no_text_can_be_told(tmp_path: Path) -> None:
+    data = tar_of({os.fsdecode(b"caf\xe9.html"): PAGE}, "w").rstrip(b"\0")
+    (tmp_path / "x.tar").write_bytes(data + b"\0" * (-len(data) % 512))
+    told = found_in(tmp_path)[-1]
+    assert isinstance(told, Rejected) and "caf" in told.detail and told.detail.encode()
+
+
 def read_tar(folder: Path, data: bytes) -> tuple[list[str], list[str]]:
     """The pages that are read from a tar, by their numbers, and the reasons of rejects."""
     (folder / "x.tar").write_bytes(data)
