@@ -22,6 +22,7 @@ from ochat_ray.data.read.units import Piece
 from ochat_ray.storage import Storage
 
 MAX_BYTES = 64 * 2**20  # of one page or record: more is no conversation
+BATCH_BYTES = 2**24  # of rows of a table, which are in memory together
 KEPT_BYTES = 2**16  # of what is larger
 
 
@@ -209,9 +210,11 @@ def _rows(file: BinaryIO, name: str, piece: Piece) -> Iterator[Found]:
     wanted = PAGES.names if packed else [name for name in columns if name in (*LISTS, *FACTS)]
     first = piece.first
     for group in range(table.num_row_groups)[piece.start : piece.stop]:
-        number, following = first, first + table.metadata.row_group(group).num_rows
+        facts = table.metadata.row_group(group)
+        number, following = first, first + facts.num_rows
+        batch_rows = BATCH_BYTES * facts.num_rows // max(facts.total_byte_size, 1)
         try:
-            for batch in table.iter_batches(256, row_groups=[group], columns=wanted):
+            for batch in table.iter_batches(min(max(batch_rows, 1), 256), row_groups=[group], columns=wanted):
                 for found in _in_batch(batch, name, number, packed=packed):
                     yield found
                     number += 1
