@@ -66,6 +66,14 @@ def test_files_of_a_bucket(bucket: str) -> None:
         folder.open("b/two")
 
 
+@pytest.mark.parametrize("name", ["my data", "caf\u00e9", "a%20b", "a#b"])
+def test_names_are_taken_as_they_stand(bucket: str, name: str) -> None:
+    storage(f"{bucket}/{name}").write("x.jsonl", b"x")
+    assert read(storage(bucket), f"{name}/x.jsonl") == b"x"
+    found = find_inputs([f"{bucket}/{name}"])
+    assert (found.folder.location, [file.path for file in found.files]) == (f"{bucket}/{name}", ["x.jsonl"])
+
+
 @pytest.mark.usefixtures("bucket")
 def test_errors_name_the_object() -> None:
     with pytest.raises(OSError) as raised:
