@@ -16,7 +16,7 @@ from ochat_ray.data.read.source import ROLES, Source, Turn, is_html, named, role
 
 LISTS = ("messages", "conversations", "conversation", "items")
 FACTS = ("id", "conversation_id", "model", "condition", "system", "content")
-MAX_WEIGHT = 3.4e38  # just within what token files hold
+MAX_WEIGHT = 1e6  # more is a mistake, and in float32, times the weight of a class, no number any more
 
 
 def read_record(record: Any) -> Source:
@@ -80,7 +80,7 @@ def _weight(number: int, value: Any) -> float:
         return 1.0
     if not isinstance(value, int | float) or not 0 <= value <= MAX_WEIGHT:
         raise SourceError(
-            "bad_item", f"turn {number}: weight {value!r:.80} is no number from 0 to {MAX_WEIGHT}"
+            "bad_item", f"turn {number}: weight {value!r:.80} is no number from 0 to {MAX_WEIGHT:,.0f}"
         )
     return float(value)
 

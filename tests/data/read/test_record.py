@@ -145,7 +145,7 @@ def test_the_first_list_that_holds_turns_is_taken() -> None:
             "bad_item",
             "weight -1 is no number from 0",
         ),
-        ({"items": [{"role": "user", "content": "a", "weight": 10**400}]}, "bad_item", "from 0 to 3.4e"),
+        ({"items": [{"role": "user", "content": "a", "weight": 10**400}]}, "bad_item", "from 0 to 1,000,000"),
         ({"items": [{"role": "user", "content": "a", "weight": 1e300}]}, "bad_item", "weight 1e"),
         ({"items": [{"role": "user", "content": "a", "weight": float("nan")}]}, "bad_item", "weight nan"),
         ({"items": [{"role": "user", "content": "a", "weight": "1"}]}, "bad_item", "weight '1'"),
