@@ -81,15 +81,18 @@ def _next_header(archive: tarfile.TarFile, blocks: _Blocks) -> tarfile.TarInfo |
             return archive.next()
         except tarfile.ReadError:  # damage behind the first of the headers that a long name takes
             assert archive.fileobj is not None
+            here = archive.fileobj.tell()
+            if here == archive.offset:  # nothing more can be read
+                raise
             blocks.bad += 1
-            archive.offset = archive.fileobj.tell()
+            archive.offset = here
 
 
 def zip_members(file: BinaryIO, start: int, stop: int | None) -> Iterator[Member]:
     """Members `start` to `stop` of a zip archive. Raises one of DAMAGED."""
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist()[start:stop]:
-            if info.is_dir():
+            if info.filename.endswith("/"):  # `is_dir` fails on a name that is empty
                 continue
             error = _outside(info.filename)
             if error is None and info.flag_bits & ENCRYPTED:

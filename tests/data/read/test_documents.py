@@ -212,6 +212,15 @@ def test_a_tar_that_breaks_off_says_so(tmp_path: Path, format: int, beyond: int)
     assert pages == ["0", "1", "2"] and set(why) == {"damaged"}
 
 
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
+def test_damage_inside_a_compressed_tar_ends_it(tmp_path: Path, mode: str) -> None:
+    members = {f"{i}.html": PAGE + os.urandom(3000) for i in range(50)}
+    data = bytearray(tar_of(members, mode))
+    data[len(data) // 2 : len(data) // 2 + 99] = b"\xff" * 99
+    (tmp_path / f"x.tar.{mode[2:]}").write_bytes(data)
+    assert "damaged" in reasons(found_in(tmp_path)).values()
+
+
 def test_all_of_what_stands_in_a_tar_is_read(tmp_path: Path) -> None:
     data, _ = tar_with()
     assert read_tar(tmp_path, data) == (list("01234"), [])
