@@ -64,6 +64,7 @@ def folder_of(path: str) -> tuple[Storage, str] | None:
         if (not below or below[0] in FOLDERS) and folder.exists(NAME):
             return folder, "/".join(below)
         parent, _, name = place.rpartition("/")
+        parent = "" if parent.endswith(":/") else parent  # a bucket is in no folder
         if len(below) == 4 or not parent:  # tokens/MODEL_TYPE/SPLIT/FILE
             return None
         place, below = parent, [name, *below]
