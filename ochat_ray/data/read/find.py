@@ -42,8 +42,8 @@ def find_inputs(
     """All files that the inputs name, at any depth, but not those in the folders `leave_out`.
 
     A folder that holds one named ShareGPT stands for that, and what else is in it is left out. With `kind`
-    every file is taken for one of that kind. Raises DataError where an input does not
-    exist, cannot be read, or there is nothing to read.
+    every file is taken for one of that kind. Raises DataError where an input does not exist, cannot be read
+    or is not finished, or there is nothing to read.
     """
     skipped = frozenset(str(path) if is_remote(path) else str(Path(path).absolute()) for path in leave_out)
     _refuse_several_places(inputs)
@@ -56,7 +56,9 @@ def find_inputs(
             entries[path] = entry._replace(path=path)
     folder = storage(root)
     files, left_out = _known(folder, [entries[path] for path in sorted(entries)], kind)
-    left_out += [path for place in places for path in _beside(place, kind, skipped)]
+    read_too = {posixpath.join(root, path) for path in entries}
+    beside = [path for place in places for path in _beside(place, kind, skipped)]
+    left_out += [path for path in beside if path not in read_too]
     if not files:
         others = f" ({len(left_out):,} of other kinds, such as {shown(left_out[0])})" if left_out else ""
         raise DataError(
@@ -90,8 +92,9 @@ def _place(text: str) -> _Place:
         parts = place.split("/")
         fixed = next(number for number, part in enumerate(parts) if MAGIC.search(part))
         pattern = re.compile(_translate("/".join(parts[fixed:])))
-        wanted = lambda path: pattern.fullmatch(path) is not None and _visible(path)  # noqa: E731
-        return _Place("/".join(parts[:fixed]) or "/", wanted)
+        return _Place(
+            "/".join(parts[:fixed]) or "/", lambda path: _visible(path) and bool(pattern.fullmatch(path))
+        )
     parent, _, name = place.rpartition("/")
     inner = f"{place}/{FOLDER}"
     if is_remote(text):

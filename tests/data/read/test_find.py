@@ -53,6 +53,8 @@ def test_a_sharegpt_folder_inside_is_the_source(tmp_path: Path) -> None:
     found = find_inputs([str(tmp_path)])
     assert found.folder.location == str(tmp_path / "ShareGPT")
     assert found.left_out == [str(tmp_path / "other.html")]
+    both = find_inputs([str(tmp_path), str(tmp_path / "other.html")])
+    assert [file.path for file in both.files] == ["ShareGPT/a.html", "other.html"] and not both.left_out
 
 
 def test_an_output_that_is_not_finished_is_no_input(tmp_path: Path) -> None:
