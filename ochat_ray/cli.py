@@ -135,7 +135,18 @@ def _parser() -> argparse.ArgumentParser:
 
     base = stage("base", _base, "make a tiny base model, or extend one with a model type's tokens", ray=False)
     base.add_argument("output", type=Path, help="folder to write")
-    base.add_argument("--from", dest="source", type=Path, help="Hugging Face folder to extend")
+    base.add_argument(
+        "--from",
+        dest="source",
+        metavar="MODEL",
+        help="Hugging Face model to extend: folder, s3:// or gs:// URI, or OWNER/NAME[@REVISION] of the hub",
+    )
+    base.add_argument(
+        "--allow-pickle", action="store_true", help="read tensors out of *.bin where there are no safetensors"
+    )
+    base.add_argument(
+        "--trust-remote-code", action="store_true", help="run code that comes with the model, and hand it on"
+    )
 
     prepare = stage("prepare", _prepare, "saved chat pages to token files")
     inputs(prepare)
@@ -152,6 +163,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("data", help="folder that `prepare` wrote, or its s3:// or gs:// URI")
     train.add_argument("output", type=Path, help="folder to write; the model goes to OUTPUT/model")
     train.add_argument("--base", type=Path, required=True, help="folder of the base model")
+    train.add_argument(
+        "--dry-run", action="store_true", help="tell steps, memory and time, and start nothing"
+    )
+    train.add_argument("--gpu", metavar="NAME", help="GPU to plan for, e.g. H100 (with --dry-run)")
 
     serve = stage("serve", _serve, "serve an exported model behind an OpenAI-compatible endpoint")
     serve.add_argument("model", type=Path, help="folder that `train` exported")
@@ -223,9 +238,18 @@ def _base(args: argparse.Namespace) -> None:
     from ochat_ray.train.base import extend, make_tiny
 
     if args.source is None:
+        if args.allow_pickle or args.trust_remote_code:
+            raise ConfigError("--allow-pickle and --trust-remote-code are about a model: name it with --from")
         make_tiny(args.output, recipe)
     else:
-        extend(args.source, args.output, recipe)
+        made = extend(
+            args.source,
+            args.output,
+            recipe,
+            allow_pickle=args.allow_pickle,
+            trust_remote_code=args.trust_remote_code,
+        )
+        print(made.summary(recipe.base.positions))
     print(f"base model for {recipe.model_type} in {args.output}")
 
 
@@ -263,7 +287,12 @@ def _train(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
+    if args.gpu is not None and not args.dry_run:
+        raise ConfigError(f"--gpu {args.gpu}: names a GPU to plan for; add --dry-run, or leave it out")
     _check_base(recipe, [args.base])
+    if args.dry_run:
+        _dry_run(args, recipe)
+        return
     from ochat_ray.manifest import read_manifest
     from ochat_ray.storage import storage
 
@@ -274,6 +303,16 @@ def _train(args: argparse.Namespace) -> None:
     with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads):
         result = train(args.data, args.base, args.output, recipe)
     print(f"model in {result.model}; serve it with `ochat-ray serve {result.model}`")
+
+
+def _dry_run(args: argparse.Namespace, recipe: Recipe) -> None:
+    from ochat_ray.train.gpus import choose_gpus
+
+    gpus = choose_gpus(recipe.train, args.gpu)
+    from ochat_ray.train.estimate.dry_run import dry_run
+    from ochat_ray.train.estimate.text import render
+
+    print(render(dry_run(args.data, args.base, recipe, gpus)))
 
 
 def _serve(args: argparse.Namespace) -> None:

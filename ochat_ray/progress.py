@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from types import TracebackType
@@ -44,23 +45,36 @@ class Progress:
         if time.monotonic() - self.shown >= INTERVAL_S[self.terminal]:
             self._show(note)
 
+    def tell(self, line: str) -> None:
+        """Write a line of its own, on a terminal in place of the one that is rewritten."""
+        self.stream.write(("\r\x1b[K" if self.terminal else "") + line + "\n")
+        self.stream.flush()
+
     def _show(self, note: str = "", *, final: bool = False) -> None:
         self.shown = time.monotonic()
         seconds = max(self.shown - self.began, 1e-9)
         rate = (self.count - self.start) / seconds
         line = f"{self.what}: {self.count:,.0f}"
         line += f"/{self.total:,.0f} {self.unit}" if self.total is not None else f" {self.unit}"
-        line += f", {rate:,.0f}/s" if rate >= 10 else f", {rate:.2f}/s"
+        line += f", {_rate(rate)}" if rate > 0 else ""
         if final:
             line += f", took {duration(seconds)}"
         elif self.total is not None and rate > 0:
             line += f", {duration((self.total - self.count) / rate)} left"
         line += f", {note}" if note else ""
         if self.terminal:
+            # A line that wraps cannot be rewritten.
+            line = line[: shutil.get_terminal_size().columns - 1]
             self.stream.write("\r\x1b[K" + line + ("\n" if final else ""))
         else:
             self.stream.write(line + "\n")
         self.stream.flush()
+
+
+def _rate(rate: float) -> str:
+    if rate < 0.1:
+        return f"{1 / rate:,.0f} s each"
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2f}/s"
 
 
 def duration(seconds: float) -> str:

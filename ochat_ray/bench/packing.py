@@ -1,106 +1,118 @@
-"""How long a plan takes, how well it fills and balances, and what packing saves over padding."""
+"""Our packing plan against how OpenChat packed: time, filling, balance, and what is left out.
+
+The balance is that of computation over the bins of a step, which workers compute at the same time:
+mean / max of 6 N length + 6 L d length^2 operations, of LLaMA-13B, as a mean over steps. Filling and
+balance are of all steps but the last, which is a partial one; what is dropped, a mean over random orders.
+"""
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from typing import NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from ochat_ray.bench import _samplers as samplers
 from ochat_ray.bench import record
-from ochat_ray.train import attention
-from ochat_ray.train.batch import pack_lists
-from ochat_ray.train.model import PackedModel
+from ochat_ray.bench._lengths import chats
 from ochat_ray.train.packing import make_plan
 
-VOCAB = 2048
+Ints = NDArray[np.int64]
+Sampler = Callable[[Ints, int, int], Ints]
+
+LLAMA_13B = 40 * 5120 / 13.016e9  # attention's cost of a pair of tokens: layers x width / parameters
+SMALL, DRAWS = 6_000, 20  # conversations of the first OpenChat; how often so many are drawn
+
+
+class Shape(NamedTuple):
+    """Of a step, and the longest conversation."""
+
+    bins: int
+    max_tokens: int
+    context: int
+
+
+SHAPES = (
+    Shape(8, 28_672, 2_048),
+    Shape(16, 8_192, 2_048),
+    Shape(64, 2_048, 2_048),
+    Shape(8, 65_536, 8_192),
+    Shape(8, 65_536, 32_768),
+)
 
 
 def main(argv: list[str]) -> None:
-    """Plan `--conversations` lengths, then time `--batch` of them packed and padded on a tiny Llama."""
-    parser = argparse.ArgumentParser(prog="python -m ochat_ray.bench packing", description=main.__doc__)
-    parser.add_argument("--conversations", type=int, default=1_000_000)
-    parser.add_argument("--batch", type=int, default=12)
-    parser.add_argument("--repeats", type=int, default=3)
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m ochat_ray.bench packing", description=__doc__)
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=[1_000_000, 10_000_000],
+        help="conversations to plan (default 1 and 10 million), for all steps but the first the first number",
+    )
     args = parser.parse_args(argv)
-    lengths = _lengths(args.conversations)
-    plans = [
-        _plan_row(lengths, max_tokens, bins) for max_tokens, bins in ((2048, 64), (8192, 16), (28672, 8))
+    how = f"numba {version('numba')}" if samplers.COMPILED else "not compiled: no numba"
+    ways: dict[str, Sampler] = {
+        f"OpenChat v1 ({how})": samplers.openchat_v1,
+        f"OpenChat v2 ({how})": samplers.openchat_v2,
+        "ours, tokens alone": partial(_ours, attention_cost=0.0),
+        "ours": partial(_ours, attention_cost=LLAMA_13B),
+    }
+    for way in ways.values():
+        way(chats(1000), 2048, 8)  # compiles
+    heads = "".join(f" {size:,}, CPU s |" for size in args.sizes)
+    lines = [
+        f"| step | longest | way |{heads} token efficiency | balance | dropped of {SMALL:,} |",
+        "|---|---|---|" + "---|" * (len(args.sizes) + 3),
     ]
-    record(
-        f"Packing plans of {args.conversations:,} conversations",
-        "| bin, tokens | bins a step | plan, s | steps | token efficiency | balance of bins |\n"
-        "|---|---|---|---|---|---|\n" + "\n".join(plans),
+    for shape in SHAPES:
+        sizes = args.sizes if shape is SHAPES[0] else args.sizes[:1]
+        unplanned = " - |" * (len(args.sizes) - len(sizes))
+        about = f"{shape.bins} x {shape.max_tokens:,} | {shape.context:,}"
+        for name, way in ways.items():
+            times, quality = _measure(way, sizes, shape)
+            lines.append(f"| {about} | {name} | {times} |{unplanned} {quality} |")
+    record("Packing plans against OpenChat's samplers", "\n".join(lines))
+
+
+def _measure(way: Sampler, sizes: list[int], shape: Shape) -> tuple[str, str]:
+    """Cells of seconds for each size, and of filling, balance and conversations dropped."""
+    bins, max_tokens, context = shape
+    times = []
+    for size in sizes:
+        lengths = chats(size, context=context)
+        began = time.process_time()
+        numbers = way(lengths, max_tokens, bins)
+        times.append(f"{time.process_time() - began:.2f}")
+        if size == sizes[0]:
+            filled, balance = _quality(lengths, numbers, shape)
+    few = [way(chats(SMALL, seed, context=context), max_tokens, bins) for seed in range(DRAWS)]
+    dropped = np.count_nonzero(np.concatenate(few) < 0) / DRAWS
+    return " | ".join(times), f"{filled:.2%} | {balance:.2%} | {dropped:.0f}"
+
+
+def _ours(lengths: Ints, max_tokens: int, bins: int, *, attention_cost: float) -> Ints:
+    plan = make_plan(
+        lengths, max_tokens=max_tokens, bins_per_step=bins, epochs=1, seed=0, attention_cost=attention_cost
     )
-    record(
-        f"Forward and backward of {args.batch} conversations, tiny Llama, one CPU thread",
-        "| layout | tokens computed | median, CPU s | of padded |\n|---|---|---|---|\n"
-        + "\n".join(_layout_rows(_lengths(args.batch), args.repeats)),
+    numbers = np.full(len(lengths), -1)
+    numbers[plan.order] = np.repeat(np.arange(len(plan.bounds) - 1), np.diff(plan.bounds))
+    return numbers
+
+
+def _quality(lengths: Ints, numbers: Ints, shape: Shape) -> tuple[float, float]:
+    """Share of the bins' room that is used, and balance of their computation."""
+    kept = numbers >= 0
+    whole = (numbers.max() // shape.bins) * shape.bins  # without the last step
+    costs = lengths + LLAMA_13B * lengths**2.0
+    tokens, computed = (
+        np.bincount(numbers[kept], weights=values[kept])[:whole].reshape(-1, shape.bins)
+        for values in (lengths, costs)
     )
-
-
-def _lengths(count: int) -> NDArray[np.int64]:
-    """Lengths like those of shared chats: lognormal, median about 400 tokens, at most 2048."""
-    drawn = np.random.default_rng(0).lognormal(6, 0.9, count)
-    return drawn.astype(np.int64).clip(16, 2048)
-
-
-def _plan_row(lengths: NDArray[np.int64], max_tokens: int, bins: int) -> str:
-    began = time.perf_counter()
-    plan = make_plan(lengths, max_tokens=max_tokens, bins_per_step=bins, epochs=1, seed=0)
-    seconds = time.perf_counter() - began
-    ends = np.concatenate([[0], lengths[plan.order].cumsum()])
-    loads = np.diff(ends[plan.bounds]).reshape(-1, bins)
-    efficiency = loads.sum() / (loads.size * max_tokens)
-    balance = (loads.mean(1) / loads.max(1)).mean()
-    return f"| {max_tokens:,} | {bins} | {seconds:.2f} | {plan.steps:,} | {efficiency:.2%} | {balance:.2%} |"
-
-
-def _layout_rows(lengths: NDArray[np.int64], repeats: int) -> list[str]:
-    from transformers import AutoModelForCausalLM, LlamaConfig
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    attention.register()
-    shape = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "vocab_size": VOCAB}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
-    # A config each: a model keeps its attention's name in the very object that it is given.
-    ours, padded = (
-        AutoModelForCausalLM.from_config(LlamaConfig(**shape, **heads), attn_implementation=name)
-        for name in (attention.NAME, "sdpa")
-    )
-    packed = PackedModel(ours)
-    rows = [torch.randint(VOCAB, (int(length),)) for length in lengths]
-    batch = pack_lists([row.tolist() for row in rows], [[1.0] * len(row) for row in rows])
-    ids_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    mask_BT = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-
-    def run_packed() -> None:
-        packed(batch, 1.0).backward()
-
-    def run_padded() -> None:
-        logits = padded(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits[:, :-1]
-        labels = ids_BT[:, 1:].masked_fill(mask_BT[:, 1:] == 0, -100)
-        F.cross_entropy(logits.flatten(0, 1), labels.flatten()).backward()
-
-    timings: dict[str, list[float]] = {"padded to the longest": [], "packed with segments": []}
-    run_padded()
-    run_packed()
-    for _ in range(repeats):  # side by side, so that both meet the same load
-        timings["padded to the longest"].append(_seconds(run_padded))
-        timings["packed with segments"].append(_seconds(run_packed))
-    medians = {name: statistics.median(values) for name, values in timings.items()}
-    tokens = {"padded to the longest": ids_BT.numel(), "packed with segments": int(lengths.sum())}
-    whole = medians["padded to the longest"]
-    return [f"| {n} | {tokens[n]:,} | {medians[n]:.2f} | {medians[n] / whole:.2f} |" for n in medians]
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    began = time.process_time()  # one thread, so this is its time without other programs' share
-    work()
-    return time.process_time() - began
+    return float(tokens.mean() / shape.max_tokens), float((computed.mean(1) / computed.max(1)).mean())

@@ -5,7 +5,7 @@ from ochat_ray.config.data import ClassConfig, DataConfig, NearDuplicateConfig
 from ochat_ray.config.filters import FilterConfig
 from ochat_ray.config.recipe import Recipe, describe, load_recipe, override_recipe, recipe_names
 from ochat_ray.config.serve import ServeConfig
-from ochat_ray.config.train import CheckpointConfig, TrainConfig
+from ochat_ray.config.train import CheckpointConfig, LoraConfig, TrainConfig
 
 __all__ = [
     "BaseConfig",
@@ -13,6 +13,7 @@ __all__ = [
     "ClassConfig",
     "DataConfig",
     "FilterConfig",
+    "LoraConfig",
     "NearDuplicateConfig",
     "Recipe",
     "ServeConfig",

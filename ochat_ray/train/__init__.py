@@ -3,12 +3,19 @@
     base        make or extend the base model
     tokens      token files -> arrays in memory maps
     packing     lengths -> which conversations share a bin and a step
-    batch       one bin -> tensors
-    model, attention, loss, isolation   the packed forward pass, and the proof that packs do not leak
-    fsdp        the model over many workers
-    schedule, checkpoint, log           learning rate, resuming, losses.jsonl
+    batch, feed one bin -> tensors; all that a worker is fed
+    model, weights, attention, loss, isolation, lora
+                the packed forward pass, and the proof that packs do not leak
+    strategies/ the model and AdamW over many workers: FSDP2, DeepSpeed's ZeRO
+    schedule, guard, evaluate, meter, log
+                learning rate, what is wrong with a step, held-out losses, speed, losses.jsonl
+    snapshot, checkpoint
+                one checkpoint as files; writing them meanwhile, resuming from the last whole one
     together    errors of one worker, told to all
     loop        what every worker runs
+    export, card
+                the Hugging Face folder and its model card
+    flops, gpus how large models are, and what GPUs compute
     placement   what workers need of the cluster
     run         checks, Ray Train, export
 

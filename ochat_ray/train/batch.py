@@ -39,16 +39,13 @@ class PackedBatch:
         )
 
 
-def pack(tokens: Tokens, conversations: NDArray[np.int64]) -> PackedBatch:
-    """A bin of conversations.
-
-    An empty bin becomes one token of weight 0: its worker must still take part in every collective of
-    the forward and backward pass.
-    """
-    if not len(conversations):
+def pack(tokens: Tokens, rows: NDArray[np.int64], scales: NDArray[np.float64]) -> PackedBatch:
+    """A bin of rows, the weights of each times its scale; without rows, one token of weight 0."""
+    if not len(rows):
         return pack_lists([[0]], [[0.0]])
-    rows = [tokens.row(int(index)) for index in conversations]
-    return pack_lists([ids for ids, _ in rows], [weights for _, weights in rows])
+    found = [tokens.row(int(index)) for index in rows]
+    weights = [weights * np.float32(scale) for (_, weights), scale in zip(found, scales, strict=True)]
+    return pack_lists([ids for ids, _ in found], weights)
 
 
 def pack_lists(

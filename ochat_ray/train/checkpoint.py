@@ -1,66 +1,182 @@
-"""Checkpoints of model, optimizer and cursor, written by all workers together.
+"""Checkpoints of weights, AdamW's moments and the place in the plan, written while training goes on.
 
-Each worker writes its shards into a folder of its own; Ray Train merges them in the run's storage and
-registers the checkpoint only once every worker has reported, so a half-written one is never resumed.
+Any number of workers, by any strategy, goes on from what any other wrote. Ray Train's own checkpoints were
+not enough: it registers them when it next looks, and takes the last one for whole.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
+import os
+import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import ray.train
-import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from ochat_ray.errors import CheckpointError
-
-CURSOR = "cursor.json"
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """Where a run stands: `step` steps of the plan with this hash are done."""
-
-    step: int
-    epoch: int
-    plan_hash: str
+from ochat_ray.storage import LocalStorage, read, storage
+from ochat_ray.train import snapshot
+from ochat_ray.train.snapshot import Cursor, Files
+from ochat_ray.train.strategies import Strategy
 
 
-def save(model: torch.nn.Module, optimizer: torch.optim.Optimizer, cursor: Cursor) -> None:
-    """Write and report a checkpoint. Every worker must call this; returns once it is in the storage."""
-    with tempfile.TemporaryDirectory(prefix="ochat-checkpoint-") as name:
-        folder = Path(name)
-        weights, moments = get_state_dict(model, optimizer)
-        dcp.save({"model": weights, "optimizer": moments}, checkpoint_id=folder)
-        if dist.get_rank() == 0:
-            (folder / CURSOR).write_text(json.dumps(asdict(cursor)), encoding="utf-8")
-        ray.train.report({"step": cursor.step}, checkpoint=ray.train.Checkpoint.from_directory(folder))
+class Checkpoints:
+    """The checkpoints of a run in a folder or object store. Every worker calls every method alike."""
 
+    def __init__(self, location: str, keep: int) -> None:
+        self.storage = storage(location)
+        self.keep = keep
+        self.group = dist.new_group(backend="gloo")
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.running: Future[str | None] | None = None
 
-def resume(model: torch.nn.Module, optimizer: torch.optim.Optimizer, plan_hash: str) -> Cursor | None:
-    """Load the run's last checkpoint into model and optimizer; None where there is none yet.
+    def save(self, strategy: Strategy, cursor: Cursor) -> str | None:
+        """Begin to write a checkpoint, from a copy of the state in the host's memory.
 
-    The number of workers may differ from that which saved it. Raises CheckpointError if it is of
-    another plan.
-    """
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        return None
-    with checkpoint.as_directory() as name:
-        folder = Path(name)
-        cursor = Cursor(**json.loads((folder / CURSOR).read_text(encoding="utf-8")))
+        Waits for the one before, and returns why that could not be written, if so.
+        """
+        problem = self.wait()
+        folder = self._folder(cursor)
+        written = dcp.async_save(strategy.state(), checkpoint_id=folder, process_group=self.group)
+        self.running = self.pool.submit(self._finish, written, folder, cursor)
+        return problem
+
+    def wait(self) -> str | None:
+        """Until the last checkpoint is written; why it could not be, if so."""
+        problem = self.running.result() if self.running else None
+        self.running = None
+        return problem
+
+    def resume(self, strategy: Strategy, plan_hash: str) -> tuple[Cursor | None, list[str]]:
+        """Load the newest whole checkpoint; its cursor, and what is wrong with newer ones.
+
+        Raises CheckpointError if it is of another plan.
+        """
+        problems: list[str] = []
+        for name in self._from_first(snapshot.names(self.storage)):
+            cursor = self._load(name, strategy, plan_hash)
+            if isinstance(cursor, Cursor):
+                return cursor, problems
+            problems.append(f"checkpoint {self.storage.location}/{name} is not used: {cursor}")
+        return None, problems
+
+    def _load(self, name: str, strategy: Strategy, plan_hash: str) -> Cursor | str:
+        """Load a checkpoint, or say what is wrong with it."""
+        try:
+            cursor, files = snapshot.opened(self.storage, name)
+            problem = None
+        except (OSError, ValueError) as error:
+            problem = f"it was not finished ({_line(error)})"
+        if (found := self._first_of(problem)) is not None:
+            return found
         if cursor.plan_hash != plan_hash:
             raise CheckpointError(
-                f"{folder}: belongs to another packing plan ({cursor.plan_hash[:12]}, not {plan_hash[:12]}); "
-                "give another output folder"
+                f"{self.storage.location}/{name}: belongs to another packing plan "
+                f"({cursor.plan_hash[:12]}, not {plan_hash[:12]}); give another output folder"
             )
-        weights, moments = get_state_dict(model, optimizer)
-        state = {"model": weights, "optimizer": moments}
-        dcp.load(state, checkpoint_id=folder)
-        set_state_dict(model, optimizer, model_state_dict=weights, optim_state_dict=moments)
-    return cursor
+        with self._fetched(name, files) as (folder, mine):
+            damage = (snapshot.damage(folder, file, files[file]) for file in mine)
+            if (found := self._first_of(next(filter(None, damage), None))) is not None:
+                return found
+            strategy.load(folder, cursor.updates)
+        return cursor
+
+    @property
+    def _local(self) -> bool:
+        return isinstance(self.storage, LocalStorage)
+
+    def _folder(self, cursor: Cursor) -> Path:
+        """Where to write: the checkpoint itself, or a folder of this worker's to send from."""
+        if not isinstance(self.storage, LocalStorage):
+            return Path(tempfile.mkdtemp(prefix="ochat-checkpoint-"))
+        if dist.get_rank() == 0:
+            self.storage.remove(cursor.name)  # what an earlier start left that was killed meanwhile
+        dist.barrier(self.group)
+        return self.storage.root / cursor.name
+
+    def _finish(self, written: Any, folder: Path, cursor: Cursor) -> str | None:
+        """In the background: make a checkpoint of what the workers wrote, or say why not."""
+        files: Files = {}
+        problem = None
+        try:
+            written.result()
+            for path in snapshot.written_by(folder, dist.get_rank()):
+                files[path.name] = snapshot.facts(path)
+                if not self._local:
+                    self.storage.write(f"{cursor.name}/{path.name}", path.read_bytes())
+        except Exception as error:  # torch wraps what went wrong, on whichever worker, in kinds of its own
+            problem = _line(error)
+        if not self._local:
+            shutil.rmtree(folder, ignore_errors=True)
+        gathered: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(gathered, (files, problem), group=self.group)
+        problem = next((found for _, found in gathered if found), None)
+        if dist.get_rank() == 0:
+            problem = self._close(cursor, [own for own, _ in gathered], problem)
+        return problem and f"step {cursor.step}: the checkpoint could not be written: {problem}"
+
+    def _close(self, cursor: Cursor, files: list[Files], problem: str | None) -> str | None:
+        try:
+            if problem is not None:
+                self.storage.remove(cursor.name)
+                return problem
+            snapshot.close(
+                self.storage, cursor, {name: facts for own in files for name, facts in own.items()}
+            )
+            snapshot.prune(self.storage, self.keep)
+        except OSError as error:
+            return _line(error)
+        return None
+
+    @contextmanager
+    def _fetched(self, name: str, files: Files) -> Iterator[tuple[Path, list[str]]]:
+        """A checkpoint as a folder of this host, and the files that this worker is to check."""
+        if isinstance(self.storage, LocalStorage):
+            yield self.storage.root / name, sorted(files)[dist.get_rank() :: dist.get_world_size()]
+            return
+        # One worker of each host fetches for all of them.
+        first = os.environ["LOCAL_RANK"] == "0"
+        key = hashlib.sha256(f"{self.storage.location}/{name}".encode()).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"ochat-checkpoint-{key}"
+        try:
+            if first:
+                folder.mkdir(exist_ok=True)
+                for file in files:
+                    try:
+                        (folder / file).write_bytes(read(self.storage, f"{name}/{file}"))
+                    except OSError:
+                        continue  # the check will say that it is missing
+            dist.barrier(self.group)
+            yield folder, sorted(files) if first else []
+            dist.barrier(self.group)
+        finally:
+            if first:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _from_first(self, value: list[str]) -> list[str]:
+        """The first worker's value, on every worker."""
+        shared = [value]
+        dist.broadcast_object_list(shared, 0, group=self.group)
+        return shared[0]
+
+    def _first_of(self, problem: str | None) -> str | None:
+        """The problem of the first worker, by rank, that has one."""
+        gathered: list[str | None] = [None] * dist.get_world_size()
+        dist.all_gather_object(gathered, problem, group=self.group)
+        return next(filter(None, gathered), None)
+
+
+def _line(error: BaseException) -> str:
+    """What is at the bottom of an error, in a line."""
+    failures = getattr(error, "failures", None)  # torch's CheckpointException: by rank
+    if failures:
+        error = next(iter(failures.values()))[0]
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ochat_ray.errors import CheckpointError
 from ochat_ray.train.gpus import find_gpu
@@ -43,7 +43,10 @@ class Size:
 
     @classmethod
     def of_model(cls, hf: Any) -> Self:
-        """Of a transformers model, unsharded and without adapters, on any device."""
+        """Of a transformers model, unsharded and without adapters, on any device.
+
+        Raises CheckpointError for one without attention.
+        """
         from torch import nn
 
         config = hf.config.get_text_config()
@@ -54,7 +57,12 @@ class Size:
         }
         head, names = hf.get_output_embeddings().weight, tuple(hf._no_split_modules or ())
         repeated = [module for module in hf.modules() if type(module).__name__ in names]
-        heads = config.num_attention_heads
+        heads = getattr(config, "num_attention_heads", None)
+        if heads is None:
+            raise CheckpointError(
+                f"{type(hf).__name__}: mixes tokens by other means than attention, which would not keep the "
+                "conversations of a pack apart; train a model such as Llama or Mistral"
+            )
         kinds = set(getattr(config, "layer_types", None) or ())
         slides = kinds <= {"sliding_attention"}
         return cls(
@@ -79,10 +87,19 @@ class Size:
         return self.parameters - self.embedding + (self.head if self.tied else 0)
 
     def flops(self, lengths_N: ArrayLike) -> float:
-        """Operations of a forward and a backward pass over conversations of these lengths, tokens.
+        """Operations of a forward and a backward pass over conversations of these lengths, tokens."""
+        return float(self.conversation_flops(lengths_N).sum())
 
-        6 N l + 12 L d p each: N parameters are multiplied once forward and twice backward, an addition
-        each (Kaplan et al. 2020, arXiv:2001.08361, section 2.1; Chowdhery et al. 2022, arXiv:2204.02311,
+    @property
+    def attention_cost(self) -> float:
+        """What a pair of positions costs in attention, in what a token costs elsewhere: L d / N."""
+        return self.layers * self.heads * self.head_dim / self.multiplied
+
+    def conversation_flops(self, lengths_N: ArrayLike) -> NDArray[np.float64]:
+        """Those of each conversation.
+
+        6 N l + 12 L d p: N parameters are multiplied once forward and twice backward, an addition each
+        (Kaplan et al. 2020, arXiv:2001.08361, section 2.1; Chowdhery et al. 2022, arXiv:2204.02311,
         appendix B), and so are queries with keys and probabilities with values, of width d = heads x
         head_dim, in each of L layers. Of the l^2 pairs of positions causal attention needs p = l^2 / 2,
         fewer where a window slides. What is computed twice (activation checkpointing) does not count, as
@@ -92,7 +109,7 @@ class Size:
         seen = lengths if self.window is None else np.minimum(lengths, self.window)
         pairs = seen * lengths - seen**2 / 2
         width = self.heads * self.head_dim
-        return float(6.0 * self.multiplied * lengths.sum() + 12.0 * self.layers * width * pairs.sum())
+        return 6.0 * self.multiplied * lengths + 12.0 * self.layers * width * pairs
 
 
 def peak_flops(device_name: str) -> float | None:

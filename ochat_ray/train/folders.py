@@ -16,7 +16,18 @@ class Folders:
         self.lock = self.output / ".lock"
         self.tokens = self.output / "tokens"
         self.losses = self.output / log.NAME
+        self.speed = self.output / "speed.jsonl"
         self.attempts = self.output / "attempts.jsonl"
+        self.notes = self.output / "notes.jsonl"
+        self.stop = self.output / "stop"
+        self.checkpoints = self.output / "checkpoints"
         self.run = self.output / "run"
         self.exporting = self.output / "exporting"
         self.model = self.output / "model"
+        self.tensorboard = self.output / "tensorboard"
+        self.trackers = self.output / "trackers"
+        self.page = self.output / "training.html"
+
+    def epoch(self, number: int) -> Path:
+        """The model as it was at the end of an epoch, from 1."""
+        return self.output / "epochs" / str(number)

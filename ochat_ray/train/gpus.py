@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+
+from ochat_ray.config import TrainConfig
+from ochat_ray.errors import ConfigError
 
 GIB = 2**30
 
@@ -61,3 +66,26 @@ def find_gpu(name: str) -> Gpu | None:
         return None
     found = [gpu for gpu in GPUS if gpu.words <= words]
     return max(found, key=lambda gpu: len(gpu.words), default=None)
+
+
+def choose_gpus(config: TrainConfig, name: str | None) -> Sequence[Gpu]:
+    """What to plan for: the GPU of this name, without one all, but none for a run on CPUs.
+
+    Raises ConfigError, with the nearest names, for one that is not in the table.
+    """
+    if name is None:
+        return GPUS if config.use_gpu else ()
+    if not config.use_gpu:
+        raise ConfigError(
+            f"--gpu {name}: the recipe trains on CPUs (train.use_gpu is false); add train.use_gpu=true, or "
+            "leave out --gpu"
+        )
+    found = find_gpu(name)
+    if found is None:
+        known = {gpu.name.lower(): gpu.name for gpu in GPUS}
+        near = [gpu.name for gpu in GPUS if gpu.name.lower().startswith(name.lower())] or [
+            known[match] for match in get_close_matches(name.lower(), known, n=2, cutoff=0.5)
+        ]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"give one of {', '.join(known.values())}"
+        raise ConfigError(f"--gpu {name}: not in the table of GPUs; {hint}")
+    return (found,)

@@ -22,6 +22,8 @@ FREE = {
     "min_workers",
     "use_gpu",
     "threads",
+    "strategy",
+    "deepspeed",
     "cpu_offload",
     "activation_checkpointing",
     "compile",
@@ -66,8 +68,9 @@ def claimed(folders: Folders, identity: dict[str, Any]) -> Iterator[None]:
             "or give another output folder"
         )
     with lock:
-        for left in leftovers(folders.identity) + leftovers(folders.losses):
-            left.unlink()
+        for path in (folders.identity, folders.losses, folders.speed, folders.page):
+            for left in leftovers(path):
+                left.unlink()
         if folders.identity.exists():
             _compare(folders, identity)
         else:

@@ -16,6 +16,7 @@ from ochat_ray.model_types import ModelType
 from ochat_ray.positions import position_limit
 from ochat_ray.storage import LocalStorage, Storage, read
 from ochat_ray.tokenizer import ChatTokenizer
+from ochat_ray.train.flops import Size
 from ochat_ray.train.folders import Folders
 from ochat_ray.train.packing import make_plan
 from ochat_ray.train.tokens import Tokens, token_files
@@ -47,6 +48,7 @@ def make_inputs(
             bins_per_step=config.bins_per_step,
             epochs=config.epochs if split == "train" else 1,
             seed=config.seed,
+            attention_cost=Size.of(base).attention_cost,
         )
         plan.save(aside / split / PLAN)
     if not has_rows(aside / "train"):

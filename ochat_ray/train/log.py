@@ -1,6 +1,12 @@
-"""`losses.jsonl`: one line for each optimizer step, and one for each evaluation.
+"""Logs of a run: JSON Lines that the first worker appends to, and the driver follows.
 
-It holds no times, so that two runs of the same plan can be compared line by line.
+`losses.jsonl` has a line a step ("step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "targets"),
+where one that was left out has "skipped", the reason, and "samples", its conversations, instead of a loss;
+and a line an evaluation ("step", "eval_loss", and where there are classes "eval_losses" by their names). It
+holds no times, so that two runs of the same plan can be compared line by line.
+
+`speed.jsonl` has what is measured of each step ("step", "seconds", "tokens_per_s", "packing", "memory_gb", on
+GPUs "mfu"); `attempts.jsonl` a line a start ("step", "workers").
 """
 
 from __future__ import annotations
@@ -33,14 +39,3 @@ def append(path: Path, entries: list[dict[str, Any]]) -> None:
     """Add lines, in one write."""
     with path.open("a", encoding="utf-8") as file:
         file.write("".join(json.dumps(entry) + "\n" for entry in entries))
-
-
-def last(path: Path) -> dict[str, Any] | None:
-    """The last step's line, reading only the end of the file; None before the first."""
-    if not path.exists():
-        return None
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - 4096, 0))
-        lines = file.read().splitlines(keepends=True)
-    entries = [json.loads(line) for line in lines[-5:] if line.endswith(b"\n") and line.startswith(b"{")]
-    return next((entry for entry in reversed(entries) if "loss" in entry), None)

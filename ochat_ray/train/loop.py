@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,109 +18,204 @@ from transformers.utils.logging import disable_progress_bar
 
 from ochat_ray.config import Recipe, TrainConfig
 from ochat_ray.errors import ConfigError, OchatError
-from ochat_ray.train import checkpoint, export, log
-from ochat_ray.train.batch import pack
+from ochat_ray.exported import write_chat_files
+from ochat_ray.model_types import load_model_type
+from ochat_ray.template import ChatTemplate
+from ochat_ray.tokenizer import ChatTokenizer
+from ochat_ray.train import log
+from ochat_ray.train.checkpoint import Checkpoints
+from ochat_ray.train.evaluate import bins_of_worker, evaluate
+from ochat_ray.train.export import write_model
+from ochat_ray.train.feed import Feed
+from ochat_ray.train.flops import Size
 from ochat_ray.train.folders import Folders
-from ochat_ray.train.fsdp import reshard, set_gradient_sync, shard
-from ochat_ray.train.inputs import has_rows, input_files
+from ochat_ray.train.guard import Guard
+from ochat_ray.train.inputs import has_rows
 from ochat_ray.train.isolation import check_isolation
-from ochat_ray.train.model import PackedModel, load_model
-from ochat_ray.train.packing import Plan
-from ochat_ray.train.schedule import learning_rate
+from ochat_ray.train.meter import Meter
+from ochat_ray.train.schedule import learning_rate, peak_rate
+from ochat_ray.train.snapshot import Cursor
+from ochat_ray.train.strategies import Strategy, make_strategy
 from ochat_ray.train.together import together
-from ochat_ray.train.tokens import Tokens
+
+SUSPECTS = 4  # conversations named in a message; the log names all
 
 
 @dataclass(frozen=True)
-class Feed:
-    """Token rows and the plan that says which of them make which step."""
+class Stopped:
+    """A run that was told to stop, and has written a checkpoint at this step."""
 
-    tokens: Tokens
-    plan: Plan
-
-    @classmethod
-    def load(cls, folder: Path) -> Feed:
-        """What `make_inputs` wrote for a split that has rows."""
-        return cls(Tokens.load(input_files(folder)), Plan.load(folder / "plan.npz"))
-
-    def step_tokens(self, step: int) -> int:
-        """Tokens of a step over all workers."""
-        return int(self.tokens.lengths_N[self.plan.step(step)].sum())
-
-    def divisor(self, step: int) -> float:
-        """Target weight of a step over all workers; 1 where nothing in it carries loss."""
-        return float(self.tokens.target_weights_N[self.plan.step(step)].sum()) or 1.0
+    step: int
 
 
-@dataclass(frozen=True)
-class Worker:
-    """One worker's place in the group, and its model."""
+def train_worker(settings: dict[str, Any]) -> OchatError | Stopped | None:
+    """Train to the end of the plan and export, or to where it is told to stop.
 
-    config: TrainConfig
-    rank: int
-    world_size: int
-    device: torch.device
-    model: PackedModel
-    optimizer: torch.optim.Optimizer
-
-
-def train_worker(settings: dict[str, Any]) -> OchatError | None:
-    """Train to the end of the plan and export. Returns an error that only a user can mend.
-
-    Such an error is returned, not raised: Ray Train would start the workers again in vain.
+    An error that only a user can mend is returned, not raised: Ray Train would start the workers again in
+    vain.
     """
+    recipe = Recipe.model_validate(settings["recipe"])
     try:
-        _train(Recipe.model_validate(settings["recipe"]), Path(settings["base"]), Folders(settings["output"]))
+        return Worker(recipe, Path(settings["base"]), Folders(settings["output"])).run()
     except OchatError as error:
         return error
-    return None
 
 
-def _train(recipe: Recipe, base: Path, folders: Folders) -> None:
-    worker = _start(recipe.train, base)
-    feed = Feed.load(folders.tokens / "train")
-    held_out = Feed.load(folders.tokens / "eval") if has_rows(folders.tokens / "eval") else None
-    cursor = checkpoint.resume(worker.model, worker.optimizer, feed.plan.hash)
-    done = cursor.step if cursor else 0
-    if worker.rank == 0:
-        log.truncate(folders.losses, done)
-        log.append(folders.attempts, [{"step": done, "workers": worker.world_size}])
-    for step in range(done, feed.plan.steps):
-        entries = [_step(worker, feed, step)]
-        due = (step + 1) % (worker.config.checkpoint.every_steps or 100) == 0 or step + 1 == feed.plan.steps
-        if due and held_out:
-            entries.append({"step": step + 1, "eval_loss": _evaluate(worker, held_out)})
-        if worker.rank == 0:
-            log.append(folders.losses, entries)
-        if due:
-            here = checkpoint.Cursor(step + 1, feed.plan.epoch(step), feed.plan.hash)
-            checkpoint.save(worker.model, worker.optimizer, here)
-    export.write_weights(worker.model, base, folders.exporting)
+class Worker:
+    """One worker of a run."""
 
+    def __init__(self, recipe: Recipe, base: Path, folders: Folders) -> None:
+        config = recipe.train
+        self.recipe, self.config, self.base, self.folders = recipe, config, base, folders
+        self.device = ray.train.torch.get_device()
+        self.first = dist.get_rank() == 0
+        torch.set_num_threads(config.threads)
+        # One of Ray Train's loggers lies outside its own log level and tells every checkpoint.
+        logging.getLogger().setLevel(logging.WARNING)
+        disable_progress_bar()
+        with together():
+            dtype = forward_dtype(config, self.device)
+        accumulate = len(bins_of_worker(config.bins_per_step))
+        self.strategy: Strategy = make_strategy(config, base, self.device, dtype, accumulate=accumulate)
+        with together():
+            check_isolation(self.strategy.model, self.device, dtype)
+        self.strategy.evaluated()
+        self.feed = Feed.load(folders.tokens / "train", config.weighting)
+        held_out = folders.tokens / "eval"
+        self.held_out = Feed.load(held_out, config.weighting) if has_rows(held_out) else None
+        architecture = self.strategy.model.hf.config.model_type
+        self.peak = peak_rate(config, architecture, self.feed.targets_per_step)
+        self.checkpoints = Checkpoints(
+            config.checkpoint.folder or str(folders.checkpoints), config.checkpoint.keep
+        )
+        self.meter = Meter(self.feed, Size.of(base), config.max_tokens, self.device)
+        self.template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
+        self.updates = 0
+        self.saved_at = time.monotonic()
+        self.preempted = False
 
-def _start(config: TrainConfig, base: Path) -> Worker:
-    context = ray.train.get_context()
-    rank, world_size = context.get_world_rank(), context.get_world_size()
-    device = ray.train.torch.get_device()
-    torch.set_num_threads(config.threads)
-    # One of Ray Train's loggers lies outside its own log level and tells every checkpoint.
-    logging.getLogger().setLevel(logging.WARNING)
-    disable_progress_bar()
-    with together():
-        dtype = forward_dtype(config, device)
-        model = load_model(base, activation_checkpointing=config.activation_checkpointing)
-    shard(model, device, world_size, dtype)
-    with together():
-        check_isolation(model, device, dtype)
-    reshard(model)
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=float(config.learning_rate),
-        betas=config.betas,
-        eps=config.eps,
-        weight_decay=config.weight_decay,
-    )
-    return Worker(config, rank, world_size, device, model, optimizer)
+    def run(self) -> Stopped | None:
+        """From the last checkpoint to the end."""
+        cursor, problems = self.checkpoints.resume(self.strategy, self.feed.plan.hash)
+        done = cursor.step if cursor else 0
+        self.updates = cursor.updates if cursor else 0
+        if self.first:
+            for path in (self.folders.losses, self.folders.speed):
+                log.truncate(path, done)
+            log.append(self.folders.attempts, [{"step": done, "workers": dist.get_world_size()}])
+        for problem in problems:
+            self._note(problem)
+        dist.barrier()
+        logged = [entry["loss"] for entry in log.read(self.folders.losses) if "loss" in entry]
+        self.guard = Guard(self.config, logged)
+        plan = self.feed.plan
+        for step in range(done, plan.steps):
+            due, stop = self._step(step)
+            ends_epoch = step + 1 in plan.epoch_ends
+            every = self.config.eval_every
+            eval_loss = self._evaluate(step) if ends_epoch or (every and (step + 1) % every == 0) else None
+            if ends_epoch and self.config.export.every_epoch:
+                self._export_epoch(step)
+            if due or stop or ends_epoch:
+                self._save(Cursor(step + 1, plan.epoch(step), self.updates, plan.hash, eval_loss))
+            if stop and step + 1 < plan.steps:
+                self._note(self.checkpoints.wait())
+                return Stopped(step + 1)
+        write_model(self.strategy, self.base, self.folders.exporting, self.config, self.template)
+        self._note(self.checkpoints.wait())
+        return None
+
+    def _step(self, step: int) -> tuple[bool, bool]:
+        """One optimizer step; whether a checkpoint is due after it, and whether the run is to stop.
+
+        Raises OchatError, on every worker, if the run diverged.
+        """
+        feed, strategy = self.feed, self.strategy
+        rate = learning_rate(self.config, self.peak, step, feed.plan.steps)
+        divisor = feed.divisor(step)
+        mine = bins_of_worker(self.config.bins_per_step)
+        losses = []
+        with self.meter.timed(step):
+            for index in mine:
+                loss = strategy.loss(feed.pack(step, index).to(self.device), divisor)
+                strategy.backward(loss, last=index == mine[-1])
+                losses.append(loss.detach())
+            told = torch.stack([torch.stack(losses).sum(), *self._wishes(step)])
+            dist.all_reduce(told)
+            total, due, stop = told.tolist()
+            norm = strategy.step(rate, lambda norm: self.guard.fault(total, norm) is None)
+        fault = self.guard.fault(total, norm)
+        entry: dict[str, Any] = {"step": step + 1, "epoch": feed.plan.epoch(step) + 1}
+        if fault is None:
+            self.updates += 1
+            self.guard.passed(total)
+            entry |= {"loss": total, "grad_norm": norm}
+        else:
+            entry |= {"skipped": fault, "samples": self._suspects(step, dict(zip(mine, losses, strict=True)))}
+            if self.config.divergence == "stop":
+                raise OchatError(_diverged(entry, rate))
+        entry |= {
+            "learning_rate": rate,
+            "tokens": feed.step_tokens(step),
+            "targets": feed.step_targets(step),
+        }
+        if self.first:
+            log.append(self.folders.losses, [entry])
+            log.append(self.folders.speed, [self.meter.entry])
+        return bool(due), bool(stop)
+
+    def _wishes(self, step: int) -> list[torch.Tensor]:
+        """What this worker would like after a step: a checkpoint, and an end. Any worker's wish is all's."""
+        checkpoint = self.config.checkpoint
+        due = stop = False
+        if self.first:
+            late = time.monotonic() - self.saved_at > 60 * checkpoint.every_minutes
+            every = checkpoint.every_steps
+            due = late or (every is not None and (step + 1) % every == 0)
+            stop = self.folders.stop.exists()
+        if not self.preempted and ray.train.get_preemption_info() is not None:
+            self.preempted = due = True  # the node will go, and what was not saved by then with it
+        return [torch.tensor(float(wish), device=self.device) for wish in (due, stop)]
+
+    def _suspects(self, step: int, losses: dict[int, torch.Tensor]) -> list[str]:
+        """Ids of the conversations in the bin with the worst loss of a step: no number, or the highest."""
+        gathered: list[dict[int, float]] = [{}] * dist.get_world_size()
+        dist.all_gather_object(gathered, {index: loss.item() for index, loss in losses.items()})
+        by_bin = {index: loss for own in gathered for index, loss in own.items()}
+        worst = max(by_bin, key=lambda index: by_bin[index] if math.isfinite(by_bin[index]) else math.inf)
+        return [self.feed.tokens.id(int(row)) for row in self.feed.rows(step, worst)]
+
+    def _evaluate(self, step: int) -> float | None:
+        """The loss on held-out conversations after a step, logged; None where there are none."""
+        if self.held_out is None:
+            return None
+        found = evaluate(self.strategy, self.held_out, self.device)
+        if self.first:
+            log.append(self.folders.losses, [{"step": step + 1, **found}])
+        return float(found["eval_loss"])
+
+    def _save(self, cursor: Cursor) -> None:
+        self._note(self.checkpoints.save(self.strategy, cursor))
+        self.saved_at = time.monotonic()
+
+    def _note(self, problem: str | None) -> None:
+        """Tell the user, by the driver."""
+        if problem is not None and self.first:
+            log.append(self.folders.notes, [{"note": problem}])
+
+    def _export_epoch(self, step: int) -> None:
+        epoch = self.feed.plan.epoch(step) + 1
+        folder = self.folders.epoch(epoch)
+        aside = folder.with_name(f".{epoch}")
+        write_model(self.strategy, self.base, aside, self.config, self.template)
+        if self.first:
+            facts = {
+                "recipe": self.recipe.model_dump(mode="json"),
+                "training": {"epoch": epoch, "steps": step + 1},
+            }
+            write_chat_files(aside, self.template, facts)
+            shutil.rmtree(folder, ignore_errors=True)
+            aside.rename(folder)
 
 
 def forward_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
@@ -133,50 +230,12 @@ def forward_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
 
 
-def _step(worker: Worker, feed: Feed, step: int) -> dict[str, Any]:
-    """One optimizer step; returns its log line. Raises OchatError, on every worker, if the run diverged."""
-    config, model = worker.config, worker.model
-    rate = learning_rate(config, float(config.learning_rate), step, feed.plan.steps)
-    for group in worker.optimizer.param_groups:
-        group["lr"] = rate
-    divisor = feed.divisor(step)
-    mine = range(worker.rank, config.bins_per_step, worker.world_size)
-    loss_sum = torch.zeros((), device=worker.device)
-    for index in mine:
-        batch = pack(feed.tokens, feed.plan.bin(step, index)).to(worker.device)
-        set_gradient_sync(model, index == mine[-1])
-        loss = model(batch, divisor)
-        loss.backward()
-        loss_sum += loss.detach()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm).full_tensor().item()
-    dist.all_reduce(loss_sum)
-    if not math.isfinite(loss_sum.item()) or not math.isfinite(norm):
-        raise OchatError(
-            f"step {step + 1}: loss {loss_sum.item():g}, gradient norm {norm:g} at learning rate {rate:g}: "
-            "the run diverged; lower train.learning_rate and give another output folder "
-            "(the same command goes on from the last checkpoint before)"
-        )
-    worker.optimizer.step()
-    worker.optimizer.zero_grad()
-    return {
-        "step": step + 1,
-        "epoch": feed.plan.epoch(step) + 1,
-        "loss": loss_sum.item(),
-        "learning_rate": rate,
-        "grad_norm": norm,
-        "tokens": feed.step_tokens(step),
-    }
-
-
-@torch.no_grad()
-def _evaluate(worker: Worker, feed: Feed) -> float:
-    """Weighted mean loss over all held-out conversations."""
-    loss_sum = torch.zeros((), device=worker.device)
-    divisor = float(feed.tokens.target_weights_N.sum()) or 1.0
-    for step in range(feed.plan.steps):
-        for index in range(worker.rank, worker.config.bins_per_step, worker.world_size):
-            batch = pack(feed.tokens, feed.plan.bin(step, index)).to(worker.device)
-            loss_sum += worker.model(batch, divisor)
-    reshard(worker.model)
-    dist.all_reduce(loss_sum)
-    return float(loss_sum)
+def _diverged(entry: dict[str, Any], rate: float) -> str:
+    suspects = entry["samples"]
+    more = f" and {len(suspects) - SUSPECTS} more" if len(suspects) > SUSPECTS else ""
+    return (
+        f"step {entry['step']}: {entry['skipped']} at learning rate {rate:g}: the run diverged, worst in the "
+        f"bin of conversations {', '.join(suspects[:SUSPECTS])}{more}; lower train.learning_rate, or leave "
+        "such steps out by train.divergence=skip, and give another output folder "
+        "(the same command goes on from the last checkpoint before)"
+    )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from ochat_ray.config import TrainConfig
 from ochat_ray.errors import CheckpointError
 from ochat_ray.positions import changing_rope
 from ochat_ray.train import attention
 from ochat_ray.train.batch import PackedBatch
-from ochat_ray.train.loss import packed_loss
+from ochat_ray.train.loss import packed_loss, row_losses
+from ochat_ray.train.weights import Weights
 
 
 class PackedModel(nn.Module):
@@ -38,6 +41,19 @@ class PackedModel(nn.Module):
             divisor=divisor,
         )
 
+    def conversation_losses(self, batch: PackedBatch) -> torch.Tensor:
+        """`sum(weight * cross-entropy)` of each conversation of the pack, float32, (N,)."""
+        losses_T = row_losses(
+            self._hidden_TH(batch),
+            batch.labels_T,
+            batch.weights_T,
+            self.hf.get_output_embeddings(),
+            vocab_size=self.vocab_size,
+        )
+        lengths_N = batch.cu_seqlens.diff()
+        numbers_T = torch.repeat_interleave(torch.arange(len(lengths_N), device=losses_T.device), lengths_N)
+        return losses_T.new_zeros(len(lengths_N)).index_add_(0, numbers_T, losses_T)
+
     def logits(self, batch: PackedBatch) -> torch.Tensor:
         """Logits of a pack, (T, V), by the same path as the loss."""
         logits_TV: torch.Tensor = self.hf.get_output_embeddings()(self._hidden_TH(batch))
@@ -46,9 +62,12 @@ class PackedModel(nn.Module):
     def plain_logits(self, input_ids_T: torch.Tensor) -> torch.Tensor:
         """Logits of one conversation as transformers computes them with its plain attention, (T, V)."""
         self.hf.set_attn_implementation("eager")
+        training = self.hf.training
+        self.hf.eval()  # some draw dropout inside of the attention that is not ours
         try:
             logits_TV: torch.Tensor = self.hf(input_ids=input_ids_T.unsqueeze(0), use_cache=False).logits[0]
         finally:
+            self.hf.train(training)
             self.hf.set_attn_implementation(attention.NAME)
         return logits_TV
 
@@ -66,18 +85,19 @@ class PackedModel(nn.Module):
         return hidden_TH
 
 
-def load_model(base: Path, *, activation_checkpointing: bool) -> PackedModel:
-    """The base model in float32 on the CPU, with packed attention and without dropout.
+def build(base: Path, config: TrainConfig) -> PackedModel:
+    """The base model's modules with packed attention and without dropout; their weights are yet to be read.
 
-    Raises CheckpointError where transformers cannot load it or it cannot be trained in packs.
+    On the device of the context (`with torch.device("meta")` for none yet), in float32. Raises
+    CheckpointError where transformers does not know it or it cannot be trained in packs.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     attention.register()
     try:
-        hf = AutoModelForCausalLM.from_pretrained(
-            base, dtype=torch.float32, attn_implementation=attention.NAME, local_files_only=True
-        )
+        # Said outright: where it is left open, transformers asks on the terminal.
+        shape = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+        hf = AutoModelForCausalLM.from_config(shape, dtype=torch.float32, attn_implementation=attention.NAME)
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{base}: not a model that can be trained here ({' '.join(str(error).split())}); give a Hugging "
@@ -88,10 +108,41 @@ def load_model(base: Path, *, activation_checkpointing: bool) -> PackedModel:
     for module in hf.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    if activation_checkpointing:
-        hf.gradient_checkpointing_enable({"use_reentrant": False})
+    if config.activation_checkpointing:
+        hf.activation_checkpointing_enable({"use_reentrant": False})
     hf.config.use_cache = False
     return PackedModel(hf.train())
+
+
+def check_weights(model: PackedModel, weights: Weights) -> None:
+    """Raises CheckpointError naming the tensors where the folder's are not those of the model."""
+    own = {name: weight.shape for name, weight in parameters(model)}
+    missing = sorted(name for name in own if name not in weights.names)
+    if missing:
+        raise CheckpointError(
+            f"{weights.base}: {len(missing)} weights of {type(model.hf).__name__} are missing, such as "
+            f"{missing[0]}; give a whole model folder that transformers' save_pretrained wrote"
+        )
+    for name, shape in own.items():
+        if weights.shape(name) != shape:
+            raise CheckpointError(
+                f"{weights.base}: {name} is {_size(weights.shape(name))}, but config.json wants "
+                f"{_size(shape)}; the folder's files are of different models"
+            )
+
+
+def parameters(model: PackedModel) -> Iterator[tuple[str, nn.Parameter]]:
+    """Each weight once, by the name it has in a Hugging Face folder."""
+    yield from model.hf.named_parameters()
+
+
+def restore_buffers(model: PackedModel) -> None:
+    """Compute again what a model built on the meta device lost: what no file holds, as rotary frequencies,
+    and that output embeddings may be the input embeddings."""
+    model.hf.tie_weights()
+    for module in model.hf.modules():
+        if [*module.buffers(recurse=False)]:
+            model.hf._init_weights(module)
 
 
 def refuse_dynamic_rope(config: dict[str, Any], base: Path) -> None:
@@ -104,6 +155,11 @@ def refuse_dynamic_rope(config: dict[str, Any], base: Path) -> None:
         )
 
 
-def layer_classes(hf: Any) -> tuple[str, ...]:
-    """Class names of the model's repeated layers, as transformers declares them."""
-    return tuple(hf._no_split_modules or ())
+def layers(model: PackedModel) -> list[nn.Module]:
+    """The model's repeated layers, as transformers declares them; a layer inside a layer comes first."""
+    classes = tuple(model.hf._no_split_modules or ())
+    return [module for module in reversed([*model.modules()]) if type(module).__name__ in classes]
+
+
+def _size(shape: torch.Size) -> str:
+    return " x ".join(map(str, shape))

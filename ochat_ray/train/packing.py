@@ -1,10 +1,11 @@
 """Which conversations share a bin, and which bins an optimizer step: the same for any number of workers.
 
-Each epoch is a fresh random order, cut into steps of `bins_per_step` bins of at most `max_tokens`.
-A step takes as many conversations from the order as still fit, spread by longest processing time
-(Graham 1969; MultiPack of OpenChat v2 packs each worker's share so): longest first, each into the
-emptiest bin. Nothing is dropped: what is left at the end of an epoch is a smaller step, whose bins may
-be empty, and the loss is normalised by what a step really holds.
+Each epoch is a fresh random order. A step takes as many conversations from it as have room in `bins_per_step`
+bins of `max_tokens`, and spreads them by longest processing time (Graham 1969; MultiPack of OpenChat v2
+packs each worker's share so, by tokens): dearest first, each into the cheapest bin, because a step takes
+as long as its dearest bin. What a bin has no room for comes first in the next step. Nothing is dropped:
+what is left at the end of an epoch is a smaller step, whose bins may be empty, and the loss is normalised
+by what a step really holds.
 """
 
 from __future__ import annotations
@@ -80,16 +81,30 @@ class Plan:
             return cls(int(saved["bins_per_step"]), saved["order"], saved["bounds"], saved["epoch_ends"])
 
 
-def make_plan(lengths_N: Ints, *, max_tokens: int, bins_per_step: int, epochs: int, seed: int) -> Plan:
-    """The plan of a run over conversations of these lengths, tokens, each from 1 to `max_tokens`."""
+def make_plan(
+    lengths_N: Ints,
+    *,
+    max_tokens: int,
+    bins_per_step: int,
+    epochs: int,
+    seed: int,
+    attention_cost: float = 0.0,
+) -> Plan:
+    """The plan of a run over conversations of these lengths, tokens, each from 1 to `max_tokens`.
+
+    One of them costs `length + attention_cost * length**2`. For a model of N parameters in L layers of
+    width d, `attention_cost` is L d / N: training takes 6 N length operations without attention, and
+    causal attention 6 L d length**2. At 0 bins are balanced by tokens alone.
+    """
     assert len(lengths_N) and lengths_N.min() > 0 and lengths_N.max() <= max_tokens
+    # Whole numbers, because sums of floats depend on their order; a sixteenth of a token is fine enough.
+    costs_N = np.rint(16 * (lengths_N + attention_cost * lengths_N**2.0)).astype(np.int64)
     orders, counts, ends, steps = [], [np.zeros(1, np.int64)], [], 0
     for epoch in range(epochs):
         shuffled = np.random.default_rng([seed, epoch]).permutation(len(lengths_N))
-        for chosen, bins in _steps(lengths_N[shuffled], max_tokens, bins_per_step):
-            by_bin = np.argsort(bins, kind="stable")
-            orders.append(shuffled[chosen[by_bin]])
-            counts.append(np.bincount(bins, minlength=bins_per_step))
+        for chosen, sizes in _steps(lengths_N[shuffled], costs_N[shuffled], max_tokens, bins_per_step):
+            orders.append(shuffled[chosen])
+            counts.append(sizes)
             steps += 1
         ends.append(steps)
     return Plan(
@@ -100,53 +115,29 @@ def make_plan(lengths_N: Ints, *, max_tokens: int, bins_per_step: int, epochs: i
     )
 
 
-def _steps(lengths: Ints, max_tokens: int, bins: int) -> Iterator[tuple[Ints, Ints]]:
-    """For each step: positions in `lengths`, longest first, and the bin of each."""
+def _steps(lengths: Ints, costs: Ints, max_tokens: int, bins: int) -> Iterator[tuple[Ints, Ints]]:
+    """For each step: positions in `lengths`, bin after bin, and how many of them each bin holds."""
     ends = np.concatenate([[0], lengths.cumsum()])
-    room = bins * max_tokens
-    start = waste = 0
-    while start < len(lengths):
-        # Steps of a run waste about as much as each other: search from what the last one wasted.
-        guess, most = np.searchsorted(ends, ends[start] + [room - waste, room], side="right") - 1 - start
-        size, chosen, placed = _largest_fit(lengths[start:], int(guess), int(most), max_tokens, bins)
-        yield chosen + start, placed
-        waste = room - int(ends[start + size] - ends[start])
-        start += size
+    start, waiting = 0, np.zeros(0, np.int64)
+    while start < len(lengths) or len(waiting):
+        room = bins * max_tokens - lengths[waiting].sum()
+        stop = int(np.searchsorted(ends, ends[start] + room, side="right")) - 1
+        taken = np.concatenate([waiting, np.arange(start, stop)])
+        taken = taken[np.argsort(-lengths[taken], kind="stable")]
+        places = _spread(costs[taken], bins)
+        by_bin = np.argsort(places, kind="stable")
+        taken, places = taken[by_bin], places[by_bin]
+        used = np.concatenate([[0], lengths[taken].cumsum()])
+        before = used[np.searchsorted(places, places)]  # tokens of the bins before each one's own
+        fits = used[1:] - before <= max_tokens  # true of each bin's first, so that no step is empty
+        yield taken[fits], np.bincount(places[fits], minlength=bins)
+        start, waiting = stop, taken[~fits]
 
 
-def _largest_fit(lengths: Ints, guess: int, most: int, max_tokens: int, bins: int) -> tuple[int, Ints, Ints]:
-    """A beginning of `lengths` that fits and is within 1/256 of the longest found to: its size and spread.
-
-    Doubling strides from `guess` until the answer changes, then bisection.
-    """
-    fits, limit = min(bins, len(lengths)), most  # one conversation a bin always fits
-    best = None
-    size, stride, turned = guess, 1, {True: False, False: False}
-    while limit - fits > fits // 256:
-        size = min(max(size, fits + 1), limit)
-        found = _spread(lengths[:size], max_tokens, bins)
-        turned[found is None] = True
-        if found is None:
-            limit = size - 1
-        else:
-            fits, best = size, found
-        if all(turned.values()):
-            size = (fits + limit + 1) // 2
-        else:
-            size += stride if found else -stride
-            stride *= 2
-    best = best or _spread(lengths[:fits], max_tokens, bins)
-    assert best is not None
-    return fits, *best
-
-
-def _spread(lengths: Ints, max_tokens: int, bins: int) -> tuple[Ints, Ints] | None:
-    """Longest processing time: positions, longest first, and the bin of each; None if a bin overflows."""
-    chosen = np.argsort(-lengths, kind="stable")
-    # A heap entry is load * bins + bin: plain integers compare much faster than tuples.
+def _spread(costs: Ints, bins: int) -> Ints:
+    """The bin of each cost, highest first: the one of the lowest sum so far."""
+    # A heap entry is sum * bins + bin: plain integers compare much faster than tuples.
     heap = list(range(bins))
     replace = heapq.heapreplace
-    popped = [replace(heap, heap[0] + length) for length in (lengths[chosen] * bins).tolist()]
-    if max(heap) >= (max_tokens + 1) * bins:
-        return None
-    return chosen, np.array(popped, np.int64) % bins
+    popped = [replace(heap, heap[0] + cost) for cost in (costs * bins).tolist()]
+    return np.array(popped, np.int64) % bins

@@ -12,10 +12,11 @@ from ochat_ray.errors import ConfigError
 
 @dataclass(frozen=True)
 class Need:
-    """`workers` times the resources of `each`, by Ray's names."""
+    """`workers` times the resources of `each`, by Ray's names; the run goes on with `least` workers."""
 
     workers: int
     each: dict[str, float]
+    least: int
 
     @property
     def gpu(self) -> bool:
@@ -24,6 +25,8 @@ class Need:
 
     def __str__(self) -> str:
         workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        if self.least < self.workers:
+            workers = f"{self.least} to {workers}"
         return f"{workers} of {_resources(self.each)}"
 
     def among(self, resources: dict[str, float]) -> str:
@@ -40,15 +43,17 @@ def find_need(config: TrainConfig) -> Need:
 
     have = ray.cluster_resources()
     gpus = have.get("GPU", 0)
-    use_gpu = gpus >= config.num_workers if config.use_gpu == "auto" else config.use_gpu
+    least = config.min_workers or config.num_workers
+    use_gpu = gpus >= least if config.use_gpu == "auto" else config.use_gpu
     if gpus and config.use_gpu == "auto" and not use_gpu:
         print(
             f"train: on CPUs, because the cluster has {gpus:g} GPU for {config.num_workers} workers; "
             f"train.num_workers={gpus:g} takes GPUs",
             file=sys.stderr,
         )
-    need = Need(config.num_workers, {"CPU": config.threads, **({"GPU": 1} if use_gpu else {})})
-    missing = [name for name, each in need.each.items() if have.get(name, 0) < each * need.workers]
+    each: dict[str, float] = {"CPU": config.threads, **({"GPU": 1} if use_gpu else {})}
+    need = Need(config.num_workers, each, least)
+    missing = [name for name, amount in each.items() if have.get(name, 0) < amount * need.least]
     if missing and runtime.fixed():
         remedies = ["lower train.num_workers"]
         if "CPU" in missing and config.threads > 1:
@@ -67,10 +72,10 @@ def waiting(need: Need) -> str | None:
     import ray
     from ray.util import placement_group_table
 
-    bundles = [need.each] * need.workers
     groups = placement_group_table().values()
     if not any(
-        group["state"] in ("PENDING", "RESCHEDULING") and [*group["bundles"].values()] == bundles
+        group["state"] in ("PENDING", "RESCHEDULING")
+        and all(bundle == need.each for bundle in group["bundles"].values())
         for group in groups
     ):
         return None

@@ -20,14 +20,18 @@ from ochat_ray.storage import Storage, storage
 from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train import log
+from ochat_ray.train.card import write_card
 from ochat_ray.train.folders import Folders
-from ochat_ray.train.follow import follow
 from ochat_ray.train.identity import claimed, identify
 from ochat_ray.train.inputs import input_files, make_inputs
 from ochat_ray.train.packing import Plan
 from ochat_ray.train.placement import Need, find_need, waiting
+from ochat_ray.train.push import push
 from ochat_ray.train.tokens import Tokens, check_origin, token_files
+from ochat_ray.train.watch import trackers
+from ochat_ray.train.watch.follow import follow
 
+RESIZE_S = 30.0  # between looks for nodes that came, of an elastic run
 # What libraries say while they start; the first two are about nothing that a user could change.
 WORKER_ENVIRONMENT = {
     "TORCH_CPP_LOG_LEVEL": "ERROR",
@@ -57,6 +61,7 @@ def train(data: str | Path, base: Path, output: Path, recipe: Recipe) -> TrainRe
     of workers may differ. Raises DataError, CheckpointError or ConfigError naming file, value and remedy
     where inputs do not fit together or `output` holds something else.
     """
+    trackers.check(recipe.train.track)
     prepared, base, output = storage(data), base.resolve(), output.resolve()
     folders = Folders(output)
     manifest = read_manifest(prepared, remedy="`ochat-ray prepare`")
@@ -65,9 +70,12 @@ def train(data: str | Path, base: Path, output: Path, recipe: Recipe) -> TrainRe
         check_origin(prepared, token_files(prepared, template.model_type, split), template, base)
     with claimed(folders, identify(recipe, template, manifest, base)):
         if folders.model.exists():
-            return _finished(folders)
-        result = _run(prepared, template.model_type, base, folders, recipe)
-        _publish(folders, template, recipe, manifest, result)
+            result = _finished(folders)
+        else:
+            result = _run(prepared, template.model_type, base, folders, recipe)
+            _publish(folders, template, recipe, manifest, result)
+        if recipe.train.export.push_to is not None:
+            push(folders.model, recipe.train.export.push_to)
         return result
 
 
@@ -81,11 +89,13 @@ def _run(data: Storage, model_type: ModelType, base: Path, folders: Folders, rec
     seconds = time.monotonic() - began
     losses = log.read(folders.losses)
     steps = [entry for entry in losses if "loss" in entry]
+    if not steps:
+        raise OchatError(f"{folders.losses}: every step was left out; lower train.learning_rate")
     return TrainResult(
         model=folders.model,
         steps=plan.steps,
         tokens=int(tokens.lengths_N.sum()) * recipe.train.epochs,
-        target_tokens=tokens.targets * recipe.train.epochs,
+        target_tokens=int(tokens.targets_N.sum()) * recipe.train.epochs,
         first_loss=steps[0]["loss"],
         last_loss=steps[-1]["loss"],
         eval_loss=next((entry["eval_loss"] for entry in reversed(losses) if "eval_loss" in entry), None),
@@ -105,7 +115,7 @@ def _finished(folders: Folders) -> TrainResult:
     return result
 
 
-def _train_worker(settings: dict[str, Any]) -> OchatError | None:
+def _train_worker(settings: dict[str, Any]) -> Any:
     """Only workers need to import transformers, not this process nor Ray Train's controller."""
     from ochat_ray.train.loop import train_worker
 
@@ -113,9 +123,11 @@ def _train_worker(settings: dict[str, Any]) -> OchatError | None:
 
 
 def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan, need: Need) -> None:
-    """Run the workers to the end of the plan, from the last checkpoint where there is one."""
+    """Run the workers to the end of the plan, from the last checkpoint where there is one.
+
+    Raises KeyboardInterrupt where the run was stopped and has written a last checkpoint.
+    """
     from ray.train import (
-        CheckpointConfig,
         FailureConfig,
         LoggingConfig,
         RunConfig,
@@ -125,6 +137,7 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan, need: Need) -
     from ray.train.torch import TorchConfig, TorchTrainer
 
     config = recipe.train
+    folders.stop.unlink(missing_ok=True)
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={
@@ -132,15 +145,18 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan, need: Need) -
             "base": str(base),
             "output": str(folders.output),
         },
-        torch_config=TorchConfig(backend="nccl" if need.gpu else "gloo"),
+        # Checkpoints are agreed on over gloo, beside what the GPUs are doing.
+        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if need.gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=need.workers, use_gpu=need.gpu, resources_per_worker=need.each
+            num_workers=need.workers if need.least == need.workers else (need.least, need.workers),
+            use_gpu=need.gpu,
+            resources_per_worker=need.each,
+            elastic_resize_monitor_interval_s=RESIZE_S,
         ),
         run_config=RunConfig(
             name=folders.run.name,
             storage_path=str(folders.output),
             failure_config=FailureConfig(max_failures=config.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
             worker_runtime_env={"env_vars": WORKER_ENVIRONMENT},
             # What failed is told below, in a line; the rest is Ray Train talking about itself.
             logging_config=LoggingConfig(log_level="CRITICAL"),
@@ -148,11 +164,7 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan, need: Need) -
     )
     try:
         result = follow(
-            trainer.fit,
-            folders.losses,
-            steps=plan.steps,
-            epochs=config.epochs,
-            waiting=functools.partial(waiting, need),
+            trainer.fit, folders, recipe, steps=plan.steps, waiting=functools.partial(waiting, need)
         )
     except TrainingFailedError as error:
         details = folders.output / "error.txt"
@@ -161,8 +173,10 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan, need: Need) -
             f"{folders.output}: training failed and did not recover, see {details}; "
             "the same command goes on from the last checkpoint"
         ) from error
-    if result.return_value is not None:
+    if isinstance(result.return_value, OchatError):
         raise result.return_value
+    if result.return_value is not None:  # stopped, after a last checkpoint
+        raise KeyboardInterrupt
 
 
 def _publish(
@@ -175,6 +189,7 @@ def _publish(
         "data_manifest_hash": manifest_hash(manifest),
         "training": training,
     }
+    write_card(folders.exporting, template.model_type, recipe, manifest, training)
     write_chat_files(folders.exporting, template, facts)
     folders.exporting.rename(folders.model)
     shutil.rmtree(folders.tokens)

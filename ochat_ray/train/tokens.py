@@ -18,6 +18,8 @@ from ochat_ray.model_types import ModelType
 from ochat_ray.storage import Storage
 from ochat_ray.template import ChatTemplate
 
+NO_CLASS = "none"
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -26,6 +28,16 @@ class Shard:
     input_ids: NDArray[np.int32]
     weights: NDArray[np.float32]
     offsets: NDArray[np.int32]
+    ids: pa.StringArray
+    kinds: pa.StringArray
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of rows (data.classes): `names[numbers_N[i]]`; "none" for rows of no class."""
+
+    names: list[str]
+    numbers_N: NDArray[np.int64]
 
 
 class Tokens:
@@ -38,7 +50,7 @@ class Tokens:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    @property
+    @cached_property
     def lengths_N(self) -> NDArray[np.int64]:
         """Tokens of each row."""
         return self._over_shards(lambda shard: np.diff(shard.offsets))
@@ -48,20 +60,36 @@ class Tokens:
         """Loss weight of each row: the sum over its tokens but the first, which nothing predicts."""
         return self._over_shards(_target_weights).astype(np.float64)
 
-    @property
-    def targets(self) -> int:
-        """Tokens that carry loss."""
-        return sum(
-            int(np.count_nonzero(shard.weights) - np.count_nonzero(shard.weights[shard.offsets[:-1]]))
-            for shard in self.shards
-        )
+    @cached_property
+    def targets_N(self) -> NDArray[np.int64]:
+        """Tokens of each row that carry loss."""
+        return self._over_shards(_targets)
+
+    @cached_property
+    def classes(self) -> Classes:
+        """The class of each row; names are in alphabetical order."""
+        kinds = pa.chunked_array([shard.kinds for shard in self.shards], pa.string())
+        coded = kinds.fill_null(NO_CLASS).combine_chunks().dictionary_encode()
+        names = coded.dictionary.to_pylist()
+        order = np.argsort(names)
+        numbers = np.argsort(order)[coded.indices.to_numpy()]
+        return Classes([names[index] for index in order], numbers)
+
+    def id(self, index: int) -> str:
+        """The id of a row's conversation."""
+        shard, row = self._find(index)
+        found: str = shard.ids[row].as_py()
+        return found
 
     def row(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Token ids and weights of a row."""
-        number = int(np.searchsorted(self.starts, index, side="right")) - 1
-        shard = self.shards[number]
-        start, end = shard.offsets[index - self.starts[number] :][:2]
+        shard, row = self._find(index)
+        start, end = shard.offsets[row : row + 2]
         return shard.input_ids[start:end], shard.weights[start:end]
+
+    def _find(self, index: int) -> tuple[Shard, int]:
+        number = int(np.searchsorted(self.starts, index, side="right")) - 1
+        return self.shards[number], index - int(self.starts[number])
 
     def _over_shards(self, values: Callable[[Shard], NDArray[Any]]) -> NDArray[Any]:
         found = [values(shard) for shard in self.shards]
@@ -117,9 +145,15 @@ def _load(path: Path) -> Shard:
     if not np.array_equal(*offsets.values()) or not np.diff(offsets["input_ids"]).all():
         raise DataError(f"{path}: a row has no tokens, or another number of weights; prepare the data again")
     values = {name: column.values.to_numpy() for name, column in lists.items()}
-    return Shard(values["input_ids"], values["weights"], offsets["input_ids"])
+    return Shard(**values, offsets=offsets["input_ids"], ids=batch.column("id"), kinds=batch.column("class"))
 
 
 def _target_weights(shard: Shard) -> NDArray[np.float64]:
     first = shard.offsets[:-1]
     return np.add.reduceat(shard.weights, first, dtype=np.float64) - shard.weights[first]
+
+
+def _targets(shard: Shard) -> NDArray[np.int64]:
+    first = shard.offsets[:-1]
+    carries = (shard.weights > 0).astype(np.int64)
+    return np.add.reduceat(carries, first) - carries[first]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ SMALL = [
     "base.intermediate_size=64",
     "base.layers=2",
     "train.num_workers=2",
-    "train.epochs=30",
+    "train.epochs=10",
     "train.max_tokens=128",
     "train.bins_per_step=4",
     "train.checkpoint.every_steps=20",
@@ -53,7 +54,20 @@ def data(tmp_path_factory: pytest.TempPathFactory, template: ChatTemplate) -> Pa
     folder = tmp_path_factory.mktemp("train") / "data"
     conversations = [
         [f"What is {n}?", "It is " + "so " * (n % 7) + str(n), "Sure?", "Yes"][: 2 + 2 * (n % 2)]
-        for n in range(24)
+        for n in range(72)
     ]
     write_prepared(folder, template, conversations, conversations[:3])
     return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A process group of this process alone, for what workers do beside Ray."""
+    import torch.distributed as dist
+
+    meeting = tmp_path_factory.mktemp("group") / "store"
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -27,12 +26,9 @@ def wait_for(found: Callable[[], T], *, what: str, seconds: float = 120) -> T:
 
 
 def registered_step(output: Path) -> int:
-    """The step of the last registered checkpoint, from which a restart goes on; 0 before the first."""
-    try:
-        snapshot = json.loads((output / "run" / "checkpoint_manager_snapshot.json").read_text())
-    except (FileNotFoundError, ValueError):
-        return 0
-    return max((result["metrics"]["step"] for result in snapshot["checkpoint_results"]), default=0)
+    """The step of the last whole checkpoint, from which a restart goes on; 0 before the first."""
+    closed = (output / "checkpoints").glob("step-*/checkpoint.json")
+    return max((int(path.parent.name.removeprefix("step-")) for path in closed), default=0)
 
 
 def attempts(output: Path) -> list[dict[str, int]]:
@@ -42,8 +38,7 @@ def attempts(output: Path) -> list[dict[str, int]]:
 
 def last_step(output: Path) -> int:
     """Steps logged so far."""
-    entry = log.last(output / "losses.jsonl")
-    return entry["step"] if entry else 0
+    return max((entry["step"] for entry in log.read(output / "losses.jsonl")), default=0)
 
 
 def training_workers(ancestor: int) -> list[int]:
@@ -69,3 +64,9 @@ def training_workers(ancestor: int) -> list[int]:
 def kill_one_worker() -> None:
     """SIGKILL one of this process's Ray Train workers."""
     os.kill(training_workers(os.getpid())[-1], signal.SIGKILL)
+
+
+def stop_at(step: int, output: Path) -> None:
+    """Ask a run to stop once it has logged a step, as an interrupted driver does."""
+    wait_for(lambda: last_step(output) >= step, what=f"step {step}")
+    (output / "stop").touch()

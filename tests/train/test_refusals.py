@@ -11,14 +11,14 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from ochat_ray.config import Recipe
+from ochat_ray.config import Recipe, TrainConfig
 from ochat_ray.errors import CheckpointError, ConfigError, DataError
 from ochat_ray.model_types import load_model_type
 from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train.base import make_tiny
 from ochat_ray.train.loop import forward_dtype
-from ochat_ray.train.model import load_model, refuse_dynamic_rope
+from ochat_ray.train.model import build, refuse_dynamic_rope
 from ochat_ray.train.run import train
 from tests.train.prepared import write_prepared
 
@@ -155,7 +155,7 @@ def test_positions_that_depend_on_the_pack(tmp_path: Path, base: Path, rope: dic
     config.save_pretrained(tmp_path / "base")
     expected = rf"base/config\.json: rope_type '{rope['rope_type']}' changes"
     with pytest.raises(CheckpointError, match=expected):
-        load_model(tmp_path / "base", activation_checkpointing=False)
+        build(tmp_path / "base", TrainConfig())
     with pytest.raises(CheckpointError, match=expected):  # for one kind of layer
         refuse_dynamic_rope({"rope_parameters": {"full_attention": rope}}, tmp_path / "base")
 

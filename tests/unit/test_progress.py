@@ -27,3 +27,22 @@ def test_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_lines_that_fit_and_others_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    clock = iter([0.0, 40.0, 40.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    stream = Terminal()
+    bar = Progress("train", total=100, unit="steps", stream=stream)
+    bar.update(2, note="loss 1.2345, a note that is too long")
+    bar.tell("train: started again")
+    first, second = "train: 2/100 steps, 20 s each,", "train: started again"
+    assert stream.getvalue() == f"\r\x1b[K{first[:29]}\r\x1b[K{second}\n"

@@ -1,0 +1,1 @@
+"""Plan before you pay: what a run takes, from its data, its settings and the shape of its model alone."""
