@@ -27,7 +27,9 @@ DEFAULT_RECIPE = "openchat"
 DEFAULT_URL = "http://127.0.0.1:18888/v1"
 STAGES = ("base", "prepare", "train", "serve", "pipeline", "config")  # these take a recipe
 FORMATS = ("page", "json", "jsonl", "parquet", "tar", "zip")
-OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+# What an override may begin with: `group.key`, or one of the recipe's own. `year=2023` is a folder.
+RECIPE_KEYS = ("name", "description", "model_type", "base", "data", "train", "serve")
+OVERRIDE = re.compile(rf"(?:[A-Za-z_]\w*\.[\w.]+|{'|'.join(RECIPE_KEYS)})=")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,6 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"ochat-ray {args.command}: {cause}", file=sys.stderr)
         return OchatError.exit_code
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
+    return int(text)
 
 
 def _is_base(word: str, words: Sequence[str]) -> bool:
@@ -179,9 +187,11 @@ def _parser() -> argparse.ArgumentParser:
         "inspect", _inspect, "show what is in an input file, a prepared folder or a model folder"
     )
     inspect.add_argument(
-        "path", help="a page, export or archive; a folder that prepare or train wrote; a part"
+        "path", help="a page, export or archive, or a folder of them; what prepare or train wrote, or a part"
     )
-    inspect.add_argument("-n", "--number", type=int, default=3, help="conversations to show (default: 3)")
+    inspect.add_argument(
+        "-n", "--number", type=_positive, default=3, help="conversations to show (default: 3)"
+    )
     inspect.add_argument("--id", help="show the conversation with this id")
     inspect.add_argument(
         "--rejected", metavar="REASON", nargs="?", const="", help="show rejects (of a reason)"
@@ -200,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     pack = command("pack", _pack, "millions of small saved pages to few Parquet files")
     inputs(pack)
     pack.add_argument("output", help="folder to write, or s3:// or gs:// URI")
-    pack.add_argument("--shard-mb", type=int, default=256, help="MB of pages in a file (default: 256)")
+    pack.add_argument("--shard-mb", type=_positive, default=256, help="MB of pages in a file (default: 256)")
     pack.add_argument("--address", help="Ray cluster to join (default: RAY_ADDRESS, else a private one)")
 
     config = stage("config", _config, "show a recipe with all its settings and what they mean", ray=False)

@@ -8,7 +8,7 @@ A prepared folder holds
     report.html, report.json                 for people, and for programs
     manifest.json                            counts, recipe, versions, the sha256 of every file
 
-and a folder of packed pages PAGES as *.parquet and a manifest.
+and a folder of packed pages PAGES as pages/*.parquet and a manifest.
 """
 
 from __future__ import annotations

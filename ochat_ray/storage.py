@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import stat
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -96,7 +97,10 @@ class LocalStorage:
         return sorted(_walk(str(start), f"{below}/" if below else "", seen))
 
     def open(self, path: str) -> BinaryIO:
-        return (self.root / path).open("rb")
+        target = self.root / path
+        if not stat.S_ISREG(target.stat().st_mode):  # opening a pipe would wait for a writer
+            raise OSError(errno.EINVAL, "is a pipe, a device or a folder, not a file", str(target))
+        return target.open("rb")
 
     def write(self, path: str, data: Any) -> None:
         target = self.root / path
@@ -208,9 +212,17 @@ def lock_file(path: Path) -> IO[str] | None:
     return file
 
 
-@lru_cache(maxsize=64)
 def _file_system(uri: str) -> tuple[Any, str]:
     """The file system of a URI, and the path in it."""
+    # The path is no part of what pyarrow parses: names may hold spaces, `#` or any letters.
+    scheme, _, path = uri.partition("://")
+    bucket, _, key = path.partition("/")
+    system, root = _bucket(f"{scheme}://{bucket}")
+    return system, f"{root}/{key}".rstrip("/")
+
+
+@lru_cache(maxsize=64)
+def _bucket(uri: str) -> tuple[Any, str]:
     from pyarrow import fs
 
     try:
@@ -231,10 +243,26 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
-def _walk(folder: str, prefix: str, seen: set[tuple[int, int] | None]) -> Iterator[Entry]:
-    """Files below `folder`, with `prefix` before their paths; folders in `seen` are not entered."""
+def _walk(top: str, prefix: str, seen: set[tuple[int, int] | None]) -> Iterator[Entry]:
+    """Files below `top`, with `prefix` before their paths; folders in `seen` are not entered.
+
+    Links to folders are followed after all else, in order, so that a folder that can be reached by several
+    ways always has the same name.
+    """
+    links: deque[tuple[str, str]] = deque()
+    yield from _walk_real(top, prefix, seen, links)
+    while links:
+        folder, prefix = links.popleft()
+        if (identity := _identity(Path(folder))) not in seen:
+            seen.add(identity)
+            yield from _walk_real(folder, prefix, seen, links)
+
+
+def _walk_real(
+    folder: str, prefix: str, seen: set[tuple[int, int] | None], links: deque[tuple[str, str]]
+) -> Iterator[Entry]:
     try:
-        entries = list(os.scandir(folder))
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror}); change its permissions") from error
     for entry in entries:
@@ -246,9 +274,11 @@ def _walk(folder: str, prefix: str, seen: set[tuple[int, int] | None]) -> Iterat
             continue
         if not stat.S_ISDIR(facts.st_mode):
             yield Entry(path, facts.st_size, facts.st_mtime_ns)
+        elif entry.is_symlink():
+            links.append((entry.path, f"{path}/"))
         elif (facts.st_dev, facts.st_ino) not in seen:
             seen.add((facts.st_dev, facts.st_ino))
-            yield from _walk(entry.path, f"{path}/", seen)
+            yield from _walk_real(entry.path, f"{path}/", seen, links)
 
 
 def _first_line(error: Exception) -> str:

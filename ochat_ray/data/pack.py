@@ -28,10 +28,14 @@ def pack(
 ) -> dict[str, Any]:
     """Pack saved pages, also those in archives, into Parquet files of about `shard_mb` MB of pages each.
 
+    They lie in `pages/`, which holds nothing else, whatever earlier, unfinished runs made.
+
     Their rows keep where each page came from, so that `prepare` makes the same of them as of the pages. What
     cannot be read is named in the manifest, which is returned. An interrupted run is taken up where it
     stopped. Needs an initialised Ray. Raises DataError for unusable input or output folders.
     """
+    if shard_mb < 1:
+        raise DataError(f"shard_mb {shard_mb}: a file takes 1 MB of pages at least")
     folder = storage(output)
     found = find_inputs([str(text) for text in inputs], kind, leave_out=[output])
     files = [file for file in found.files if file.format.kind in KINDS]
@@ -39,7 +43,7 @@ def pack(
         raise DataError(f"{', '.join(map(str, inputs))}: no saved pages, nor archives of them, to pack")
     left_out = len(found.left_out) + len(found.files) - len(files)
     if left_out:
-        say(f"left out, as no pages: {left_out:,} files")
+        say(f"left out, as no pages or not looked at: {left_out:,} files")
     facts = {"kind": "packed", "source": found.folder.location, "inputs": digest(files), "shard_mb": shard_mb}
     finished = open_output(folder, facts)
     if finished is not None:
@@ -47,10 +51,8 @@ def pack(
         return finished
     shards = units(map(whole, files), shard_mb * MB, max_files=len(files))
     digests = {"pack": digest([code_version(), facts["inputs"], shard_mb])}
-    with filling(
-        folder, facts, digests, [f"{stage.file_name(i, len(shards))}" for i in range(len(shards))]
-    ) as work:
-        job = stage.PackJob(found.folder, folder, work["pack"], len(shards))
+    with filling(folder, facts, digests, [stage.FOLDER]) as work:
+        job = stage.PackJob(found.folder, folder, work["pack"], shard_mb * MB)
         marks = {entry.path for entry in folder.entries(work["pack"])}
         todo = [i for i in range(len(shards)) if job.mark(i) not in marks]
         total = sum(file.size for file in files) / MB

@@ -62,7 +62,7 @@ def prepare(
     folder = storage(output)
     found = find_inputs([str(text) for text in inputs], kind, leave_out=[output, *_folders(bases)])
     if found.left_out:
-        say(f"left out, as no chats: {len(found.left_out):,} files, such as {found.left_out[0]}")
+        say(f"left out: {len(found.left_out):,} files, such as {found.left_out[0]}")
     questions = Questions.load(recipe.data.filters.decontamination, _read_anywhere)
     facts = facts_of(found, kind, recipe, targets, questions)
     finished = open_output(folder, facts)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 READ = {
     "unreadable": "The file cannot be opened or read.",
-    "damaged": "The file breaks off or is damaged; what stood before that was read.",
+    "damaged": "A file or a part of it breaks off or is damaged; what else is in it was read.",
     "too_large": "The document is larger than any conversation.",
     "unsafe_member": "A member of an archive is a link, or its path leads out of it.",
     "nested": "An archive or table inside an archive.",
     "not_text": "The bytes are not UTF-8 text.",
-    "no_data": "The page holds no data: a failed save, or another page.",
+    "no_data": "The file holds no data: a failed save, another page, or nothing at all.",
     "bad_json": "The data is not valid JSON.",
     "no_content": "The page's data holds no conversation: it was not found, or not saved.",
     "unknown_record": "The record holds no list of turns.",
@@ -35,6 +35,7 @@ COPIES = {
 MODELS = {"model": "Answered by a model that is not wanted."}
 TOKENS = {
     "nothing_to_learn": "No token of an answer within the context.",
+    "bad_condition": "A condition that holds a special token.",
     "over_context": "Longer than the context, where such conversations are dropped.",
 }
 # What is left after each step, and the reasons for which it turns away. From read to kept.

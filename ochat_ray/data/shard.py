@@ -23,6 +23,7 @@ from ochat_ray.data.split import split_of
 from ochat_ray.data.targets import Target, class_of
 from ochat_ray.data.tokens.files import TokenRow, tokens_file
 from ochat_ray.data.tokens.fit import Row, fit
+from ochat_ray.errors import RequestError
 from ochat_ray.template import Turns
 
 BATCH = 512  # conversations rendered at a time
@@ -161,6 +162,8 @@ def _render(kept: Sequence[Kept], target: Target, config: DataConfig) -> list[Re
 def _render_one(kept: Kept, target: Target, config: DataConfig) -> Rendered:
     try:
         return _fit(kept, _turns([kept], target)[0], target, config)
+    except RequestError as error:
+        return Rendered([], 0, 0, Reason("bad_condition", str(error)))
     except Exception:
         return Rendered([], 0, 0, Reason("error", last_line()))
 

@@ -47,6 +47,12 @@ def open_output(output: Storage, facts: Mapping[str, Any]) -> dict[str, Any] | N
         return manifest
     if not output.exists(WORK) and _holds_anything(output):
         raise DataError(f"{where}: is not empty and not a prepared folder; choose another one, or empty it")
+    before = _read(output, PLAN)
+    if isinstance(before, dict) and before.get("kind") != facts["kind"]:
+        raise DataError(
+            f"{where}: an unfinished run fills it with {before.get('kind')}, not {facts['kind']} data; "
+            "choose another output folder, or delete this one"
+        )
     return None
 
 
@@ -64,8 +70,8 @@ def filling(
     stages = {name: f"{WORK}/{name}-{value[:16]}" for name, value in digests.items()}
     with _locked(output):
         before = _read(output, PLAN)
-        if before is not None and before != facts:
-            changed = " and ".join(_changes(before, facts))
+        changed = " and ".join(_changes(before, facts)) if isinstance(before, dict) else ""
+        if changed:
             say(
                 f"{output.location}: goes on from an unfinished run, but {changed} changed since; "
                 "what is not the same any more is done again"
@@ -98,9 +104,11 @@ def say(line: str) -> None:
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted names of the facts that differ, with their values where they are short."""
-    for name in before.keys() | now.keys():
+    """Dotted names of the deciding facts that differ, with their values where they are short."""
+    for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name), now.get(name)
+        if f"{prefix}{name}" in REMARKS:
+            continue
         if isinstance(old, dict) and isinstance(new, dict):
             yield from _changes(old, new, f"{prefix}{name}.")
         elif old != new:
@@ -109,12 +117,11 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
             yield f"{meaning} ({json.dumps(old)}, now {json.dumps(new)})" if short else meaning
 
 
-REMARKS = ("source",)  # facts that decide nothing
+REMARKS = ("source", "recipe.name")  # facts that decide nothing but what the report is titled
 # What facts are to the user, where their names do not say it.
 MEANINGS = {
     "inputs": "the input files",
     "questions": "the files of filters.decontamination",
-    "targets": "the model types or their tokenizers",
 }
 
 
@@ -125,8 +132,7 @@ def _finished(output: Storage, facts: Mapping[str, Any]) -> dict[str, Any] | Non
         raise DataError(
             f"{where}: holds something else than {facts['kind']} data; choose another output folder"
         )
-    deciding = {name: value for name, value in facts.items() if name not in REMARKS}
-    changed = list(_changes({name: found.get(name) for name in deciding}, deciding))
+    changed = list(_changes({name: found.get(name) for name in facts}, facts))
     if changed:
         raise DataError(
             f"{where}: already {facts['kind']}, but {' and '.join(changed)} changed since; "

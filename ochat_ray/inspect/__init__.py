@@ -11,38 +11,26 @@ from ochat_ray.exported import NAME as EXPORTED
 from ochat_ray.exported import load_exported
 from ochat_ray.inspect.choose import Choice
 from ochat_ray.inspect.show import Style, funnel
-from ochat_ray.storage import is_remote
 
 __all__ = ["Choice", "Style", "funnel", "inspect"]
 
 
 def inspect(path: str, choice: Choice, style: Style) -> Iterator[str]:
     """Lines that show `path`: conversations of a prepared folder or one of its files, what cleaning makes of
-    a page or export, a model's origin. Raises DataError for anything else."""
+    pages or exports, a model's origin. Raises DataError for anything else."""
+    if choice.number < 1:
+        raise DataError(f"{choice.number} conversations: ask for 1 or more")
     local = Path(path)
-    if is_remote(path):
-        from ochat_ray.inspect.prepared import show_prepared
-
-        yield from show_prepared(path, choice, style)
-    elif (local / EXPORTED).exists():
+    if (local / EXPORTED).exists():
         yield from _model(local)
     elif (local / "model" / EXPORTED).exists():
         yield from _model(local / "model")
-    elif not local.exists():
-        raise DataError(f"{path}: no such file or folder")
-    elif local.is_dir() or _is_prepared(local):
-        from ochat_ray.inspect.prepared import show_prepared
-
-        yield from show_prepared(path, choice, style)
     else:
+        from ochat_ray.inspect.prepared import folder_of, show_prepared
         from ochat_ray.inspect.source import show_source
 
-        yield from show_source(local, choice, style)
-
-
-def _is_prepared(path: Path) -> bool:
-    """Whether a file is one that `prepare` wrote."""
-    return path.suffix in (".parquet", ".arrow") and path.name.startswith("part-")
+        show = show_prepared if folder_of(path) else show_source
+        yield from show(path, choice, style)
 
 
 def _model(path: Path) -> Iterator[str]:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,13 +28,20 @@ class Choice:
     seed: int | None = None
 
 
-def rows(folder: Storage, files: Sequence[str], choice: Choice) -> Iterator[Row]:
+class Chosen(NamedTuple):
+    """A row, and the file it is in."""
+
+    file: str
+    row: Row
+
+
+def rows(folder: Storage, files: Sequence[str], choice: Choice) -> Iterator[Chosen]:
     """The chosen rows of Parquet or Arrow files."""
     ordered = list(files)
     chance = random.Random(choice.seed)
     if choice.seed is not None:
         chance.shuffle(ordered)
-    found = (row for name in ordered for row in _chosen(_read(folder, name), choice, chance))
+    found = (Chosen(name, row) for name in ordered for row in _chosen(_read(folder, name), choice, chance))
     # All rows of an id are shown: a split conversation has several.
     return found if choice.id is not None else islice(found, choice.number)
 

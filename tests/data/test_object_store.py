@@ -12,6 +12,7 @@ import pytest
 from ochat_ray import sample
 from ochat_ray.data.read.find import find_inputs
 from ochat_ray.errors import DataError
+from ochat_ray.inspect import Choice, Style, inspect
 from ochat_ray.manifest import read_manifest
 from ochat_ray.storage import read, storage
 from tests.tokenizers import byte_level
@@ -35,6 +36,14 @@ def test_files_of_a_bucket(bucket: str) -> None:
         folder.open("b/two")
 
 
+@pytest.mark.parametrize("name", ["my data", "caf\u00e9", "a%20b", "a#b"])
+def test_names_are_taken_as_they_stand(bucket: str, name: str) -> None:
+    storage(f"{bucket}/{name}").write("x.jsonl", b"x")
+    assert read(storage(bucket), f"{name}/x.jsonl") == b"x"
+    found = find_inputs([f"{bucket}/{name}"])
+    assert (found.folder.location, [file.path for file in found.files]) == (f"{bucket}/{name}", ["x.jsonl"])
+
+
 @pytest.mark.usefixtures("bucket")
 def test_errors_name_the_object() -> None:
     with pytest.raises(OSError) as raised:
@@ -56,6 +65,16 @@ def test_inputs_in_a_bucket(bucket: str) -> None:
     assert paths(f"{bucket}/in/x.jsonl") == [f"{bucket}/in|x.jsonl"]
     assert paths(f"{bucket}/in/*.jsonl*") == [f"{bucket}/in|x.jsonl", f"{bucket}/in|y.jsonl.gz"]
     assert paths(f"{bucket}/in/**/*.jsonl") == [f"{bucket}/in|deep/z.jsonl", f"{bucket}/in|x.jsonl"]
+
+
+def test_inputs_in_a_bucket_can_be_looked_at(bucket: str) -> None:
+    line = {
+        "id": "a",
+        "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "Aye."}],
+    }
+    storage(bucket).write("look/x.jsonl", json.dumps(line).encode())
+    for path in (f"{bucket}/look", f"{bucket}/look/x.jsonl"):
+        assert "[assistant]\nAye." in "\n".join(inspect(path, Choice(), Style()))
 
 
 def test_prepare_and_inspect_in_a_bucket_make_what_they_make_on_a_disk(bucket: str, tmp_path: Path) -> None:

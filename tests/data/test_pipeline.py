@@ -434,7 +434,7 @@ def test_a_full_disk_is_told_and_after_it_the_run_goes_on(
 
 def test_two_runs_do_not_fill_one_folder(source: Path, base: Path, tmp_path: Path) -> None:
     with (
-        filling(storage(tmp_path / "out"), {"facts": "of another run"}, {"finish": "x"}, []),
+        filling(storage(tmp_path / "out"), {"kind": "prepared"}, {"finish": "x"}, []),
         pytest.raises(DataError, match="another run is at work in it"),
     ):
         run(source, tmp_path / "out", base)

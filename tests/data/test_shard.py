@@ -236,7 +236,7 @@ def test_a_conversation_that_cannot_be_rendered_costs_only_itself() -> None:
     found = finished(
         talk("a", "hi", "Hello.", condition="</s>"), talk("b", "ho", "Aye."), targets=(target("openchat_v2"),)
     )
-    assert reasons(found) == {"a": "error"}
+    assert reasons(found) == {"a": "bad_condition"}
     assert "special token" in found.tables["rejected"].to_pylist()[0]["detail"]
     assert found.counts["kept"] == 1
 

@@ -26,6 +26,10 @@ from tests.data.pages import saved_page
 from tests.tokenizers import byte_level
 
 TEMPLATE = ChatTemplate(load_model_type("openchat"), byte_level(["<s>", "<|end_of_turn|>"], bos="<s>"))
+# Another tokenizer, for a model type whose name begins with that of the first.
+OTHER = ChatTemplate(
+    load_model_type("openchat_v2"), byte_level(["<s>", "<other>", "<|end_of_turn|>"], bos="<s>")
+)
 TALKS = {
     f"id{i}": (Message("user", f"question {i}"), Message("assistant", f"answer {i}", 1.0 if i else 0.25))
     for i in range(8)
@@ -35,8 +39,16 @@ REASONS = {"bad1": "roles", "bad2": "too_short"}
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_prepared(tmp_path_factory.mktemp("prepared"), TEMPLATE)
+
+
+@pytest.fixture(scope="module")
+def two_types(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_prepared(tmp_path_factory.mktemp("prepared"), TEMPLATE, OTHER)
+
+
+def make_prepared(folder: Path, *templates: ChatTemplate) -> Path:
     """A prepared folder of two parts, by the file formats alone."""
-    folder = tmp_path_factory.mktemp("prepared")
     files: dict[str, Any] = {}
 
     def write(name: str, data: bytes | pa.Buffer) -> None:
@@ -60,15 +72,19 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"rejected/part-{part}.parquet",
             parquet([{**facts, "messages": turns(TALKS["id1"])}], columns.REJECTED),
         )
-        rows = [
-            TokenRow(id, piece, None, row)
-            for id in ids
-            for piece, row in enumerate(
-                fit(TEMPLATE.render_batch([(TALKS[id], None)])[0], 99, "truncate", system=False)
-            )
-        ]
-        write(f"tokens/openchat/train/part-{part}.arrow", tokens_file(rows, TEMPLATE))
-    write("tokens/openchat/tokenizer.json", json.dumps(TEMPLATE.tokenizer.spec).encode())
+        for template in templates:
+            rows = [
+                TokenRow(id, piece, None, row)
+                for id in ids
+                for piece, row in enumerate(
+                    fit(template.render_batch([(TALKS[id], None)])[0], 99, "truncate", system=False)
+                )
+            ]
+            name = template.model_type.name
+            write(f"tokens/{name}/train/part-{part}.arrow", tokens_file(rows, template))
+    for template in templates:
+        spec = json.dumps(template.tokenizer.spec).encode()
+        write(f"tokens/{template.model_type.name}/tokenizer.json", spec)
     split = {"conversations": 8, "rows": 9, "tokens": 90, "target_tokens": 40}
     counts = {
         "documents": 10,
@@ -131,7 +147,7 @@ def test_as_markdown(prepared: Path) -> None:
 
 def test_as_tokens_with_their_weights(prepared: Path) -> None:
     text = shown(prepared, id="id3", view="tokens")
-    assert re.search(r"id3, row 0, \d+ tokens, \d+ with loss\n<s>\|", text)
+    assert re.search(r"id3, openchat, row 0, \d+ tokens, \d+ with loss\n<s>\|", text)
     plain = text.splitlines()[-1]
     assert "|[<|end_of_turn|>]" in plain and "<|end_of_turn|>|" in plain
     bare = plain.replace("<|end_of_turn|>", "END").replace("|", "").replace("[", "").replace("]", "")
@@ -153,6 +169,40 @@ def test_one_part_by_itself(prepared: Path) -> None:
     assert ids(shown(prepared / "tokens/openchat/train/part-0.arrow", view="tokens", number=1)) == ["id0"]
     with pytest.raises(DataError, match="no conversation with the id 'id1'"):
         shown(prepared / "clean" / "part-0.parquet", id="id1")
+
+
+def test_tokens_of_one_model_type_are_its_own(two_types: Path) -> None:
+    for name in ("openchat", "openchat_v2"):
+        text = shown(two_types / "tokens" / name, view="tokens", number=99)
+        assert len(ids(text)) == 8 and set(re.findall(r"id\d, (\w+), row", text)) == {name}
+    text = shown(two_types, view="tokens", number=99)
+    assert ids(text) == ["id0", "id2", "id4", "id6", "id1", "id3", "id5", "id7"] * 2
+    assert text.count("<|end_of_turn|>") == 32 and "<other>" not in text
+    assert shown(two_types, view="tokens", number=99, seed=3).count("<|end_of_turn|>") == 32
+
+
+def test_what_does_not_apply_is_refused(prepared: Path, tmp_path: Path) -> None:
+    page = tmp_path / "abc.html"
+    page.write_bytes(saved_page([("human", "hello"), ("gpt", "<p>Hi.</p>")]))
+    for path, view, choice, words in [
+        (prepared / "clean", "turns", {"rejected": "roles"}, f"no rejects are there; give {prepared}$"),
+        (prepared / "clean", "tokens", {}, "what is clean has no tokens"),
+        (prepared, "tokens", {"rejected": ""}, "what is rejected has no tokens"),
+        (prepared, "turns", {"number": -1}, "-1 conversations: ask for 1 or more"),
+        (page, "tokens", {}, "which alone has tokens; prepare it first"),
+        (page, "turns", {"seed": 1}, "which alone has a choice at random"),
+        (page, "turns", {"id": "x"}, "no document that is asked for"),
+    ]:
+        with pytest.raises(DataError, match=words):
+            shown(path, view=view, **choice)
+
+
+def test_a_folder_of_pages_shows_its_pages(tmp_path: Path) -> None:
+    for i in range(4):
+        page = saved_page([("human", "hello"), ("gpt", "<p>Hi.</p>")], id=f"id{i}")
+        (tmp_path / f"{i}.html").write_bytes(page)
+    assert ids(shown(tmp_path)) == ["id0", "id1", "id2"]
+    assert ids(shown(tmp_path, id="id3")) == ["id3"]
 
 
 def test_input_files(tmp_path: Path) -> None:

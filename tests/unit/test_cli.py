@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ochat_ray.cli import _to_tell, main
+from ochat_ray.cli import RECIPE_KEYS, _to_tell, main
+from ochat_ray.config import Recipe
 from ochat_ray.errors import DataError
 
 
@@ -44,6 +45,24 @@ def test_overrides_may_stand_anywhere(capsys: pytest.CaptureFixture[str], tmp_pa
     assert "  epochs: 7\n" in capsys.readouterr().out
     assert main(["serve", "serve.port=19000", str(tmp_path)]) == 2
     assert f"{tmp_path}: no ochat.json" in capsys.readouterr().err
+
+
+def test_only_keys_of_recipes_are_overrides(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert set(RECIPE_KEYS) == set(Recipe.model_fields)
+    for path in (f"year=2023{tmp_path}", "year=2023/month=01/*.parquet"):
+        assert main(["prepare", path, str(tmp_path / "year=2024"), "--base", "b"]) == 2
+        assert f"{path}: no " in capsys.readouterr().err
+    assert main(["config", "--recipe", "openchat", "model_type=openchat_v2"]) == 0
+    assert 'model_type: "openchat_v2"' in capsys.readouterr().out
+    assert main(["config", "trian.epochs=1"]) == 2
+    assert "did you mean `train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["pack", "a", "b", "--shard-mb", "-5"], ["inspect", "a", "-n", "0"]])
+def test_numbers_that_must_be_positive(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert f"{words[-1]!r} is no number from 1 up" in capsys.readouterr().err
 
 
 def test_files_that_cannot_be_written_are_one_line(

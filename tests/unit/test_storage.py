@@ -63,6 +63,33 @@ def test_linked_folders_are_followed_once_and_some_left_out(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize("names", [("a", "z"), ("z", "a")])
+def test_a_linked_folder_has_one_name_whatever_the_order_on_disk(
+    tmp_path: Path, names: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+    monkeypatch.setattr(
+        os,
+        "scandir",
+        lambda path: sorted(scandir(path), key=lambda e: names.index(e.name) if e.name in names else 9),
+    )
+    for name in ("links/x", "real/m/x"):
+        storage(tmp_path).write(name, b"")
+    (tmp_path / "links/z").symlink_to(tmp_path / "real/m")
+    (tmp_path / "links/a").symlink_to(tmp_path / "real/m")
+    assert paths(storage(tmp_path / "links").entries()) == ["a/x", "x"]
+    (tmp_path / "real/a").symlink_to(tmp_path / "real/m")
+    assert paths(storage(tmp_path / "real").entries()) == ["m/x"]  # a real folder before a link to it
+
+
+def test_a_pipe_is_no_file_and_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is a pipe"):
+        storage(tmp_path).open("pipe")
+    with pytest.raises(FileNotFoundError):
+        storage(tmp_path).open("none")
+
+
 def test_folders_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage(tmp_path).write("locked/b", b"")
     scandir = os.scandir

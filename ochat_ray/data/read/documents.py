@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
+from ochat_ray.columns import PAGES
 from ochat_ray.conversation import Rejected
 from ochat_ray.data.read.archives import Member, tar_members, zip_members
-from ochat_ray.data.read.errors import DAMAGED, SourceError
+from ochat_ray.data.read.errors import DAMAGED, SourceError, one_line
 from ochat_ray.data.read.formats import Format, by_name, decompressed
 from ochat_ray.data.read.json_stream import Record, lines, values
 from ochat_ray.data.read.json_value import load_json
@@ -21,8 +22,8 @@ from ochat_ray.data.read.units import Piece
 from ochat_ray.storage import Storage
 
 MAX_BYTES = 64 * 2**20  # of one page or record: more is no conversation
+BATCH_BYTES = 2**24  # of rows of a table, which are in memory together
 KEPT_BYTES = 2**16  # of what is larger
-PACKED = ("source", "page")  # the columns of packed pages
 
 
 class Document(NamedTuple):
@@ -41,12 +42,27 @@ class Document(NamedTuple):
 
 
 class Ignored(NamedTuple):
-    """A member of an archive in none of the known formats."""
+    """A member of an archive that is hidden, or in none of the known formats."""
 
     source: str
 
 
 Found = Document | Rejected | Ignored
+
+
+def size_of(found: Found) -> int:
+    """About how many bytes of content it holds."""
+    if isinstance(found, Document):
+        return _size(found.content)
+    return len(found.raw or b"") if isinstance(found, Rejected) else 0
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) else 0
 
 
 class Read(NamedTuple):
@@ -62,17 +78,19 @@ def documents(folder: Storage, piece: Piece) -> Iterator[Read]:
     count = 0
     try:
         with folder.open(piece.path) as file:
-            for found in _in_file(file, name, piece):
+            whole = piece.start == 0 and piece.stop is None
+            found_here = _in_file(file, name, piece)
+            for found in _some(found_here, name) if whole else found_here:
                 count += 1
                 yield Read(found, _position(file, piece))
         return
     except SourceError as error:
         reason, problem = error.reason, error.detail
     except DAMAGED as error:
-        reason, problem = "damaged", _line(error)
+        reason, problem = "damaged", one_line(error)
     except OSError as error:
         # Python's gzip, bz2 and pyarrow tell of damage by OSErrors without a number.
-        reason, problem = "unreadable" if error.errno else "damaged", error.strerror or _line(error)
+        reason, problem = "unreadable" if error.errno else "damaged", error.strerror or one_line(error)
     after = f", after {count:,} documents" if count else ""
     yield Read(Rejected(name, name, reason, f"cannot be read{after}: {problem}"), piece.bytes)
 
@@ -111,6 +129,16 @@ def _in_file(file: BinaryIO, name: str, piece: Piece) -> Iterator[Found]:
         yield from _texts(decompressed(file, compression), name, kind, first=piece.first, length=length)
 
 
+def _some(found: Iterator[Found], source: str) -> Iterator[Found]:
+    """What was found; where that is nothing, a reject that says so."""
+    nothing = True
+    for one in found:
+        nothing = False
+        yield one
+    if nothing:
+        yield rejected(source, SourceError("no_data", "holds no pages or records"))
+
+
 def _texts(
     file: BinaryIO, name: str, kind: str, first: int = 1, length: int | None = None
 ) -> Iterator[Found]:
@@ -142,15 +170,16 @@ def _too_large(source: str, beginning: bytes) -> Rejected:
     return rejected(source, error, beginning[:KEPT_BYTES])
 
 
-def _members(members: Iterator[Member], name: str) -> Iterator[Found]:
+def _members(members: Iterator[Member | SourceError], name: str) -> Iterator[Found]:
     for member in members:
+        if isinstance(member, SourceError):
+            yield rejected(name, member)
+            continue
         source = f"{name}/{shown(member.path)}"
         found = by_name(member.path)
         if isinstance(member.content, SourceError):
             yield rejected(source, member.content)
-        elif hidden(member.path):
-            continue
-        elif found is None:
+        elif hidden(member.path) or found is None:
             yield Ignored(source)
         elif found.kind in ("tar", "zip", "parquet"):
             error = SourceError("nested", f"a {found.kind} file inside an archive; unpack the outer one")
@@ -161,11 +190,11 @@ def _members(members: Iterator[Member], name: str) -> Iterator[Found]:
 
 def _member(content: BinaryIO, source: str, format: Format) -> Iterator[Found]:
     try:
-        yield from _texts(decompressed(content, format.compression), source, format.kind)
+        yield from _some(_texts(decompressed(content, format.compression), source, format.kind), source)
     except SourceError as error:
         yield rejected(source, error)
     except (*DAMAGED, OSError) as error:
-        yield rejected(source, SourceError("damaged", f"cannot be read to its end: {_line(error)}"))
+        yield rejected(source, SourceError("damaged", f"cannot be read to its end: {one_line(error)}"))
 
 
 def _rows(file: BinaryIO, name: str, piece: Piece) -> Iterator[Found]:
@@ -173,25 +202,49 @@ def _rows(file: BinaryIO, name: str, piece: Piece) -> Iterator[Found]:
 
     table = pq.ParquetFile(file)
     columns = table.schema_arrow.names
-    packed = set(PACKED) <= set(columns)
+    packed = table.schema_arrow.equals(PAGES)
     if not packed and not set(LISTS) & set(columns):
-        raise SourceError("unknown_record", f"has none of the columns {', '.join(LISTS)}")
-    wanted = PACKED if packed else [name for name in columns if name in (*LISTS, *FACTS)]
-    number = piece.first
-    groups = range(table.num_row_groups)[piece.start : piece.stop]
-    for batch in table.iter_batches(256, row_groups=list(groups), columns=list(wanted)):
-        for row in batch.to_pylist():
-            if packed:
-                yield Document(row["source"], row["page"], page=True)
-            else:
-                yield Document(f"{name}:{number}", row, page=False)
-            number += 1
+        if piece.start == 0:  # once a file
+            raise SourceError("unknown_record", f"has none of the columns {', '.join(LISTS)}")
+        return
+    wanted = PAGES.names if packed else [name for name in columns if name in (*LISTS, *FACTS)]
+    first = piece.first
+    for group in range(table.num_row_groups)[piece.start : piece.stop]:
+        facts = table.metadata.row_group(group)
+        number, following = first, first + facts.num_rows
+        batch_rows = BATCH_BYTES * facts.num_rows // max(facts.total_byte_size, 1)
+        try:
+            for batch in table.iter_batches(min(max(batch_rows, 1), 256), row_groups=[group], columns=wanted):
+                for found in _in_batch(batch, name, number, packed=packed):
+                    yield found
+                    number += 1
+        except (*DAMAGED, OSError) as error:
+            lost = f"rows {number:,} to {following - 1:,} cannot be read: {one_line(error)}"
+            yield rejected(f"{name}:{number}", SourceError("damaged", lost))
+        first = following
+
+
+def _in_batch(batch: Any, name: str, first: int, *, packed: bool) -> Iterator[Found]:
+    for number, row in enumerate(_pylist(batch), first):
+        if isinstance(row, UnicodeDecodeError):
+            yield rejected(f"{name}:{number}", SourceError("not_text", f"a text is not UTF-8 ({row.reason})"))
+        elif packed:
+            yield Document(row["source"], row["page"], page=True)
+        else:
+            yield Document(f"{name}:{number}", row, page=False)
+
+
+def _pylist(batch: Any) -> list[dict[str, Any] | UnicodeDecodeError]:
+    """The rows of a batch; in the place of one with text that is none, the error."""
+    try:
+        rows: list[dict[str, Any] | UnicodeDecodeError] = batch.to_pylist()
+    except UnicodeDecodeError as error:
+        if batch.num_rows == 1:
+            return [error]
+        return [row for i in range(batch.num_rows) for row in _pylist(batch.slice(i, 1))]
+    return rows
 
 
 def hidden(path: str) -> bool:
     """Whether a file is one of those that systems leave beside others' (`.DS_Store`, `__MACOSX/`)."""
     return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(path).parts)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

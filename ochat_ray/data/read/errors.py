@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -17,10 +18,16 @@ class SourceError(Exception):
         self.detail = detail
 
 
+def one_line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 # What reading a damaged file raises, besides OSError and pyarrow's errors, which are OSError or ValueError.
 DAMAGED = (
     EOFError,
     zlib.error,
+    struct.error,
     lzma.LZMAError,
     tarfile.TarError,
     zipfile.BadZipFile,

@@ -6,14 +6,16 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from ochat_ray import manifest
 from ochat_ray.data.read.documents import hidden, shown
 from ochat_ray.data.read.formats import KINDS, Format, Kind, by_content, by_name
 from ochat_ray.data.read.units import InputFile
+from ochat_ray.data.workspace import PLAN
 from ochat_ray.errors import DataError
 from ochat_ray.storage import Entry, Storage, is_remote, read, storage
 
@@ -26,7 +28,8 @@ MODELS = ("tokenizer.json", "ochat.json")
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files to read below `folder`, sorted by path, and those in no known format, which are not read."""
+    """The files to read below `folder`, sorted by path, and those that are not read: in no known format, of
+    models or outputs of ours, or beside a folder that stands for all."""
 
     folder: Storage
     files: list[InputFile]
@@ -38,20 +41,24 @@ def find_inputs(
 ) -> Inputs:
     """All files that the inputs name, at any depth, but not those in the folders `leave_out`.
 
-    A folder that holds one named ShareGPT stands for that. With `kind` every file is taken for one of that
-    kind. Raises DataError where an input does not exist, cannot be read, or there is nothing to read.
+    A folder that holds one named ShareGPT stands for that, and what else is in it is left out. With `kind`
+    every file is taken for one of that kind. Raises DataError where an input does not exist, cannot be read
+    or is not finished, or there is nothing to read.
     """
     skipped = frozenset(str(path) if is_remote(path) else str(Path(path).absolute()) for path in leave_out)
     _refuse_several_places(inputs)
     places = [_place(text) for text in inputs]
-    root = _common([place for place, _ in places])
+    root = _common([place.folder for place in places])
     entries: dict[str, Entry] = {}
-    for place, pattern in places:
-        for entry in _matching(place, pattern, skipped):
-            path = posixpath.relpath(posixpath.join(place, entry.path), root)
+    for place in places:
+        for entry in _matching(place, skipped):
+            path = posixpath.relpath(posixpath.join(place.folder, entry.path), root)
             entries[path] = entry._replace(path=path)
     folder = storage(root)
     files, left_out = _known(folder, [entries[path] for path in sorted(entries)], kind)
+    read_too = {posixpath.join(root, path) for path in entries}
+    beside = [path for place in places for path in _beside(place, kind, skipped)]
+    left_out += [path for path in beside if path not in read_too]
     if not files:
         others = f" ({len(left_out):,} of other kinds, such as {shown(left_out[0])})" if left_out else ""
         raise DataError(
@@ -61,8 +68,20 @@ def find_inputs(
     return Inputs(folder, files, left_out)
 
 
-def _place(text: str) -> tuple[str, re.Pattern[str] | None]:
-    """The folder that an input begins with, and the pattern of the files below it; None for all."""
+class _Place(NamedTuple):
+    """A folder and which of the files below it are meant; `around` is the folder that was named, where it is
+    another one."""
+
+    folder: str
+    wanted: Callable[[str], bool]
+    around: str | None = None
+
+
+def _visible(path: str) -> bool:
+    return not hidden(path)
+
+
+def _place(text: str) -> _Place:
     if is_remote(text):
         place = text.rstrip("/")
         exists = not MAGIC.search(text)
@@ -72,25 +91,24 @@ def _place(text: str) -> tuple[str, re.Pattern[str] | None]:
     if not exists and MAGIC.search(place):
         parts = place.split("/")
         fixed = next(number for number, part in enumerate(parts) if MAGIC.search(part))
-        return "/".join(parts[:fixed]) or "/", re.compile(_translate("/".join(parts[fixed:])))
-    if is_remote(text):
-        return _remote_place(place)
-    if not exists:
-        raise DataError(f"{text}: no such file or folder; give the saved pages, exports or archives")
-    if Path(place).is_file():
-        parent, _, name = place.rpartition("/")
-        return parent or "/", re.compile(re.escape(name))
-    inner = Path(place) / FOLDER
-    return (str(inner) if inner.is_dir() else place), None
-
-
-def _remote_place(place: str) -> tuple[str, re.Pattern[str] | None]:
+        pattern = re.compile(_translate("/".join(parts[fixed:])))
+        return _Place(
+            "/".join(parts[:fixed]) or "/", lambda path: _visible(path) and bool(pattern.fullmatch(path))
+        )
     parent, _, name = place.rpartition("/")
-    if PurePosixPath(name).suffix and by_name(name):
-        return parent, re.compile(re.escape(name))
-    if storage(f"{place}/{FOLDER}").entries():
-        return f"{place}/{FOLDER}", None
-    return place, None
+    inner = f"{place}/{FOLDER}"
+    if is_remote(text):
+        is_file = bool(PurePosixPath(name).suffix and by_name(name))
+        has_inner = not is_file and bool(storage(inner).entries())
+    elif not exists:
+        raise DataError(f"{text}: no such file or folder; give the saved pages, exports or archives")
+    elif not (Path(place).is_file() or Path(place).is_dir()):
+        raise DataError(f"{text}: is a pipe or a device; save what it gives as a file")
+    else:
+        is_file, has_inner = Path(place).is_file(), Path(inner).is_dir()
+    if is_file:
+        return _Place(parent or "/", lambda path: path == name)
+    return _Place(inner, _visible, around=place) if has_inner else _Place(place, _visible)
 
 
 def _translate(pattern: str) -> str:
@@ -124,11 +142,24 @@ def _common(folders: list[str]) -> str:
     return os.path.commonpath(folders)
 
 
-def _matching(folder: str, pattern: re.Pattern[str] | None, skipped: frozenset[str]) -> list[Entry]:
-    entries = storage(folder).entries(leave_out=skipped)
-    if pattern is None:
-        return [entry for entry in entries if not hidden(entry.path)]
-    return [entry for entry in entries if pattern.fullmatch(entry.path)]
+def _matching(place: _Place, skipped: frozenset[str]) -> list[Entry]:
+    entries = storage(place.folder).entries(leave_out=skipped)
+    wanted = [entry for entry in entries if place.wanted(entry.path)]
+    for plan in (path for entry in entries if (path := f"/{entry.path}").endswith(f"/{PLAN}")):
+        unfinished = plan.removesuffix(PLAN)
+        if any(f"/{entry.path}".startswith(unfinished) for entry in wanted):
+            where = f"{place.folder}{unfinished}".rstrip("/")
+            raise DataError(f"{where}: not finished; run what fills it again, or name the files to read")
+    return wanted
+
+
+def _beside(place: _Place, kind: Kind | None, skipped: frozenset[str]) -> list[str]:
+    """What could be read in a folder for which the one in it named ShareGPT stands."""
+    if place.around is None:
+        return []
+    folder = storage(place.around)
+    entries = [entry for entry in folder.entries(leave_out=skipped | {place.folder}) if _visible(entry.path)]
+    return [posixpath.join(place.around, file.path) for file in _known(folder, entries, kind)[0]]
 
 
 def _known(folder: Storage, entries: list[Entry], kind: Kind | None) -> tuple[list[InputFile], list[str]]:

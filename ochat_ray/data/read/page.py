@@ -7,7 +7,7 @@ from typing import Any
 
 from ochat_ray.data.read.errors import SourceError
 from ochat_ray.data.read.json_value import load_json
-from ochat_ray.data.read.source import ROLES, Source, Turn, named, role_of
+from ochat_ray.data.read.source import ROLES, Source, Turn, is_html, named, role_of
 
 # With its tag: text of the page may speak of the id, but cannot hold an unescaped `<`.
 SCRIPT = re.compile(rb'<script[^<>]*\sid="__NEXT_DATA__"[^<>]*>')
@@ -60,4 +60,4 @@ def _turn(number: int, item: Any) -> Turn:
         raise SourceError("bad_item", f"item {number}: from {name!r:.80} is none of {', '.join(ROLES)}")
     if not isinstance(value, str):
         raise SourceError("bad_item", f"item {number} ({role}): value is {value!r:.80}, not text")
-    return Turn(role, value, html=role == "assistant")
+    return Turn(role, value, html=role == "assistant" and is_html(value))

@@ -7,20 +7,16 @@ Records hold a list of turns under one of the names in `LISTS`: ShareGPT exports
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Any
 
 from ochat_ray.conversation import Role
 from ochat_ray.data.read.errors import SourceError
 from ochat_ray.data.read.json_value import load_json
-from ochat_ray.data.read.source import ROLES, Source, Turn, named, role_of
+from ochat_ray.data.read.source import ROLES, Source, Turn, is_html, named, role_of
 
 LISTS = ("messages", "conversations", "conversation", "items")
 FACTS = ("id", "conversation_id", "model", "condition", "system", "content")
-# How ChatGPT's answers begin in exports with HTML values, after the browser's `2 / 2`. Markdown that
-# merely contains tags, in code or not, begins otherwise.
-HTML = re.compile(r"\s*(?:\d{1,3} / \d{1,3}\s*)?<(?:div|p|ol|ul|pre|h[1-6]|table|blockquote)[\s>]")
+MAX_WEIGHT = 1e6  # more is a mistake, and in float32, times the weight of a class, no number any more
 
 
 def read_record(record: Any) -> Source:
@@ -30,10 +26,11 @@ def read_record(record: Any) -> Source:
     inner = record.get("content")
     if isinstance(inner, dict) and not any(record.get(name) for name in LISTS):
         record = {**inner, **{name: record[name] for name in ("id", "model") if record.get(name)}}
-    name = next((name for name in LISTS if record.get(name) is not None), None)
-    if name is None:
+    there = [name for name in LISTS if record.get(name) is not None]
+    if not there:
         keys = ", ".join(map(str, record)) or "no keys"
         raise SourceError("unknown_record", f"has none of {_either(LISTS)}, but {keys:.200}")
+    name = next((name for name in there if record[name]), there[0])
     turns = record[name]
     if isinstance(turns, str):  # a table's column of JSON
         turns = load_json(turns.encode())
@@ -44,7 +41,7 @@ def read_record(record: Any) -> Source:
     if system is not None and not (found and found[0].role == "system"):
         found = (Turn("system", system), *found)
     return Source(
-        named(record.get("id")) or named(record.get("conversation_id")),
+        named(record.get("id"), numbers=True) or named(record.get("conversation_id"), numbers=True),
         found,
         named(record.get("model")),
         named(record.get("condition")),
@@ -59,7 +56,7 @@ def _turn(number: int, turn: Any, *, may_be_html: bool) -> Turn:
     if role is None:
         raise SourceError("bad_item", f"turn {number}: role {name!r:.80} is none of {', '.join(ROLES)}")
     text = _text(number, role, turn.get("content") if turn.get("content") is not None else turn.get("value"))
-    html = may_be_html and role == "assistant" and HTML.match(text) is not None
+    html = may_be_html and role == "assistant" and is_html(text)
     return Turn(role, text, html, _weight(number, turn.get("weight")))
 
 
@@ -81,8 +78,10 @@ def _text(number: int, role: Role, value: Any) -> str:
 def _weight(number: int, value: Any) -> float:
     if value is None:
         return 1.0
-    if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise SourceError("bad_item", f"turn {number}: weight {value!r:.80} is no number from 0 up")
+    if not isinstance(value, int | float) or not 0 <= value <= MAX_WEIGHT:
+        raise SourceError(
+            "bad_item", f"turn {number}: weight {value!r:.80} is no number from 0 to {MAX_WEIGHT:,.0f}"
+        )
     return float(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ochat_ray.conversation import Role
@@ -20,6 +21,9 @@ ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
 }
+# How ChatGPT's answers begin where they are HTML, after the browser's `2 / 2`. Markdown that merely contains
+# tags, in code or not, begins otherwise.
+HTML = re.compile(r"\s*(?:\d{1,3} / \d{1,3}\s*)?<(?:div|p|ol|ul|pre|h[1-6]|table|blockquote)[\s>]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,13 @@ def role_of(name: object) -> Role | None:
     return ROLES.get(name.lower()) if isinstance(name, str) else None
 
 
-def named(value: object) -> str | None:
-    """A name, or None where a source has none, or something else in its place."""
+def is_html(value: str) -> bool:
+    """Whether an assistant's value is HTML, and not Markdown or text that may speak of tags."""
+    return HTML.match(value) is not None
+
+
+def named(value: object, *, numbers: bool = False) -> str | None:
+    """A name, also by a number if `numbers`; None where a source has none, or something else in its place."""
+    if numbers and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     return value if isinstance(value, str) and value else None

@@ -82,16 +82,18 @@ def _split_lines(folder: Storage, file: InputFile, task_bytes: int) -> Iterator[
     """Pieces that end at ends of lines; one pass over the file counts them."""
     start = position = 0
     first = number = 1
+    blank = True
     with folder.open(file.path) as stream:
         while chunk := stream.read(min(CHUNK, task_bytes)):
+            blank = blank and chunk.isspace()
             cut = chunk.rfind(b"\n") + 1
             number += chunk.count(b"\n")
-            if cut and position + cut - start >= task_bytes:
+            if not blank and cut and position + cut - start >= task_bytes:
                 stop = position + cut
                 yield Piece(*file, stop - start, start, stop, first)
                 start, first = stop, number
             position += len(chunk)
-    if position > start:
+    if position > start and not blank:  # with nothing in it at all, it is left whole
         yield Piece(*file, position - start, start, position, first)
 
 

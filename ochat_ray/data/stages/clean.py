@@ -12,7 +12,7 @@ import pyarrow as pa
 from ochat_ray.conversation import Conversation, Rejected
 from ochat_ray.data.clean.conversation import Cleaned, clean
 from ochat_ray.data.examples import example_in
-from ochat_ray.data.read.documents import Document, Found, Ignored, documents
+from ochat_ray.data.read.documents import Document, Found, Ignored, documents, size_of
 from ochat_ray.data.read.units import InputFile, Piece, Unit, split
 from ochat_ray.data.records import part_table
 from ochat_ray.data.report.schema import Example
@@ -20,7 +20,9 @@ from ochat_ray.data.split import place_of
 from ochat_ray.data.stages.job import Job, runs, write_table
 from ochat_ray.manifest import digest, json_bytes
 
-PART_DOCUMENTS = 1000  # of one part: what is in memory, and what a crash can lose of a long stream
+# Of one part, whichever comes first: what is in memory, and what a crash can lose of a long stream.
+PART_DOCUMENTS = 1000
+PART_BYTES = 2**25
 
 
 def file_name(file: InputFile) -> str:
@@ -62,7 +64,7 @@ def _clean_unit(unit: Unit, job: Job) -> Iterator[pa.Table]:
     total: dict[str, Any] = {"parts": 0, "documents": 0, "ignored": 0, "examples": []}
     size = sum(piece.bytes for piece in unit)
     told = 0
-    for number, found in enumerate(runs(_progressing(unit, job), PART_DOCUMENTS)):
+    for number, found in enumerate(_parts(unit, job)):
         part = f"{name}-{number:05}"
         done = job.done("clean", f"{part}.json")
         if done is None:
@@ -76,6 +78,10 @@ def _clean_unit(unit: Unit, job: Job) -> Iterator[pa.Table]:
         told = read
     job.output.write(job.path("clean", f"{name}.json"), json_bytes(total))
     yield pa.table({"bytes": [size - told], "documents": [0]})
+
+
+def _parts(unit: Unit, job: Job) -> Iterator[list[tuple[Found, int]]]:
+    return runs(_progressing(unit, job), PART_DOCUMENTS, PART_BYTES, lambda one: size_of(one[0]))
 
 
 def _progressing(unit: Unit, job: Job) -> Iterator[tuple[Found, int]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -98,8 +97,15 @@ def read_table(storage: Storage, path: str, columns: list[str] | None = None) ->
         return pq.ParquetFile(file).read(columns=columns)
 
 
-def runs(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Items in lists of `size`, the last as long as it comes."""
-    iterator = iter(items)
-    while run := list(islice(iterator, size)):
+def runs(items: Iterable[T], number: int, size: int, size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """Items in lists that end at a `number` of them, or where they come to `size` or more."""
+    run: list[T] = []
+    total = 0
+    for item in items:
+        run.append(item)
+        total += size_of(item)
+        if len(run) == number or total >= size:
+            yield run
+            run, total = [], 0
+    if run:
         yield run

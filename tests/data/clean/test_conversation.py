@@ -45,6 +45,13 @@ def test_a_page_becomes_a_conversation() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "text", ['```html\n<div class="x">\n  <p>hi</p>\n</div>\n```', "Use `List<String>` and <br> & **bold**."]
+)
+def test_an_answer_of_a_page_that_is_text_stays_as_it_is(text: str) -> None:
+    assert kept(saved_page([("human", "a"), ("gpt", text)])).messages[1].content == text
+
+
 def record(*turns: tuple[str, str], **facts: str) -> Conversation | Rejected:
     items = [{"role": role, "content": text} for role, text in turns]
     return clean(

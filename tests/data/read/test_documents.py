@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import struct
 import tarfile
 import zipfile
@@ -128,7 +129,104 @@ def test_members_that_lead_out_or_are_no_files_are_not_followed(tmp_path: Path) 
 
 def test_what_systems_leave_beside_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(zip_of({"__MACOSX/._a.html": b"?", ".b.html": b"?", "a.html": PAGE}))
-    assert sources(found_in(tmp_path)) == ["x.zip/a.html"]
+    members = {"__MACOSX/._a.html": b"?", ".b.html": b"?", ".crawl/c.html": PAGE}
+    (tmp_path / "y.tar").write_bytes(tar_of(members))
+    found = found_in(tmp_path)
+    assert [document.source for document in found if isinstance(document, Document)] == ["x.zip/a.html"]
+    assert sum(isinstance(document, Ignored) for document in found) == 5
+
+
+def test_a_file_without_any_record_says_so(tmp_path: Path) -> None:
+    texts = {"a.json": b"", "b.jsonl": b"\n \n", "c.json": b" [ ] ", "d.jsonl.gz": b"", "e.html": b""}
+    for name, data in texts.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "f.tar").write_bytes(tar_of({}))
+    (tmp_path / "g.zip").write_bytes(zip_of({"a.jsonl": b"", "b.html": PAGE}))
+    pq.write_table(pa.table({"messages": pa.array([], pa.string())}), tmp_path / "h.parquet")
+    found = found_in(tmp_path)
+    empty = ["a.json", "b.jsonl", "c.json", "d.jsonl.gz", "f.tar", "g.zip/a.jsonl", "h.parquet"]
+    assert reasons(found) == dict.fromkeys(empty, "no_data")
+    assert [d.source for d in found if isinstance(d, Document)] == ["e.html", "g.zip/b.html"]
+
+
+def test_blank_lines_alone_are_one_file_without_records_however_they_are_cut(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"\n" * 5000)
+    inputs = find_inputs([str(tmp_path)])
+    assert split(inputs.folder, inputs.files[0], 100) == [whole(inputs.files[0])]
+
+
+MEMBERS = {f"{i}.html": PAGE + b" " * i for i in range(5)}
+
+
+def tar_with(format: int = tarfile.USTAR_FORMAT, prefix: str = "") -> tuple[bytearray, list[int]]:
+    """A tar of MEMBERS, and where each begins."""
+    out = io.BytesIO()
+    starts = []
+    with tarfile.open(fileobj=out, mode="w", format=format) as archive:
+        for name, data in MEMBERS.items():
+            starts.append(out.tell())
+            info = tarfile.TarInfo(prefix + name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return bytearray(out.getvalue()), starts
+
+
+def test_a_member_whose_name_is_no_text_can_be_told(tmp_path: Path) -> None:
+    data = tar_of({os.fsdecode(b"caf\xe9.html"): PAGE}, "w").rstrip(b"\0")
+    (tmp_path / "x.tar").write_bytes(data + b"\0" * (-len(data) % 512))
+    told = found_in(tmp_path)[-1]
+    assert isinstance(told, Rejected) and "caf" in told.detail and told.detail.encode()
+
+
+def read_tar(folder: Path, data: bytes) -> tuple[list[str], list[str]]:
+    """The pages that are read from a tar, by their numbers, and the reasons of rejects."""
+    (folder / "x.tar").write_bytes(data)
+    found = found_in(folder)
+    pages = [d.source.rpartition("/")[2].removesuffix(".html") for d in found if isinstance(d, Document)]
+    return pages, [one.reason for one in found if isinstance(one, Rejected)]
+
+
+def test_a_damaged_header_in_a_tar_costs_its_member_and_is_told(tmp_path: Path) -> None:
+    for at in (148, 0):
+        data, starts = tar_with()
+        data[starts[2] + at] ^= 0xFF
+        assert read_tar(tmp_path, data) == (["0", "1", "3", "4"], ["damaged"])
+
+
+@pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_damaged_header_behind_a_long_name_too(tmp_path: Path, format: int) -> None:
+    data, starts = tar_with(format, prefix="d/" * 150)
+    for block in range(3):
+        hurt = bytearray(data)
+        hurt[starts[2] + block * 512] ^= 0xFF
+        pages, why = read_tar(tmp_path, hurt)
+        assert [page for page in pages if page in "0134"] == ["0", "1", "3", "4"]
+        assert (pages == ["0", "1", "3", "4"]) == bool(why) or block == 1  # the long name itself
+
+
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("beyond", [0, 100, 512, 600])
+def test_a_tar_that_breaks_off_says_so(tmp_path: Path, format: int, beyond: int) -> None:
+    data, starts = tar_with(format)
+    pages, why = read_tar(tmp_path, data[: starts[3] + beyond])
+    assert pages == ["0", "1", "2"] and set(why) == {"damaged"}
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
+def test_damage_inside_a_compressed_tar_ends_it(tmp_path: Path, mode: str) -> None:
+    members = {f"{i}.html": PAGE + os.urandom(3000) for i in range(50)}
+    data = bytearray(tar_of(members, mode))
+    data[len(data) // 2 : len(data) // 2 + 99] = b"\xff" * 99
+    (tmp_path / f"x.tar.{mode[2:]}").write_bytes(data)
+    assert "damaged" in reasons(found_in(tmp_path)).values()
+
+
+def test_all_of_what_stands_in_a_tar_is_read(tmp_path: Path) -> None:
+    data, _ = tar_with()
+    assert read_tar(tmp_path, data) == (list("01234"), [])
+    assert read_tar(tmp_path, data + data) == (list("0123401234"), [])
+    assert read_tar(tmp_path, data + b"x" * 700) == (list("01234"), ["damaged"])
+    assert read_tar(tmp_path, b"x" * 7000) == ([], ["damaged"])
 
 
 def test_archives_in_archives(tmp_path: Path) -> None:
@@ -180,6 +278,16 @@ def test_a_member_with_a_wrong_checksum_costs_itself(tmp_path: Path) -> None:
     assert sources(found)[-1] == "x.zip/b.html"
 
 
+def test_a_member_of_a_zip_with_a_damaged_header_costs_itself(tmp_path: Path) -> None:
+    data = zip_of(MEMBERS)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        at = archive.infolist()[1].header_offset
+    (tmp_path / "x.zip").write_bytes(data[:at] + b"?" + data[at + 1 :])
+    found = found_in(tmp_path)
+    assert reasons(found) == {"x.zip/1.html": "damaged"}
+    assert len(found) == 5
+
+
 def test_an_encrypted_member_is_named(tmp_path: Path) -> None:
     data = bytearray(zip_of({"a.html": PAGE, "b.html": PAGE}))
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
@@ -223,6 +331,58 @@ def test_tables_without_chats(tmp_path: Path) -> None:
     pq.write_table(pa.table({"prompt": ["a"]}), tmp_path / "a.parquet")
     found = found_in(tmp_path)
     assert reasons(found) == {"a.parquet": "unknown_record"}
+
+
+def found_in_pieces(path: Path, task_bytes: int) -> list[Found]:
+    inputs = find_inputs([str(path)])
+    parts = split(inputs.folder, inputs.files[0], task_bytes)
+    return [read.found for part in parts for read in documents(inputs.folder, part)]
+
+
+TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+
+
+def test_tables_without_chats_are_one_reject_however_they_are_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"prompt": [str(i) for i in range(1000)]}), path, row_group_size=100)
+    for task_bytes in (1000, 10**6):
+        assert reasons(found_in_pieces(path, task_bytes)) == {"a.parquet": "unknown_record"}
+
+
+def test_a_chat_table_with_columns_named_as_those_of_packed_pages_is_one(tmp_path: Path) -> None:
+    columns = {"source": ["web", None], "messages": [TURNS, TURNS]}
+    pq.write_table(pa.table({**columns, "page": [1, 2]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({**columns, "page": [b"x", b"y"]}), tmp_path / "b.parquet")
+    pq.write_table(pa.table({"source": ["web", None], "page": [b"x", b"y"]}), tmp_path / "c.parquet")
+    found = found_in(tmp_path)
+    assert sources(found) == ["a.parquet:1", "a.parquet:2", "b.parquet:1", "b.parquet:2", "c.parquet"]
+    assert all(len(d.understand().turns) == 2 for d in found if isinstance(d, Document))
+    assert reasons(found) == {"c.parquet": "unknown_record"}
+
+
+def test_a_damaged_row_group_costs_itself_however_the_table_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    rows = [{"messages": [{"role": "user", "content": os.urandom(50).hex()}]} for _ in range(1000)]
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=100, compression="zstd")
+    at = pq.ParquetFile(path).metadata.row_group(2).column(0).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[at : at + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    whole, cut = (found_in_pieces(path, task_bytes) for task_bytes in (10**6, 1000))
+    assert rows_of(whole) == rows_of(cut) and reasons(whole) == reasons(cut) == {"a.parquet:201": "damaged"}
+    assert [source for source, _ in rows_of(whole)] == [
+        f"a.parquet:{i}" for i in range(1, 1001) if not 201 <= i <= 300
+    ]
+    assert "rows 201 to 300 cannot be read" in whole[200].detail  # type: ignore[union-attr]
+
+
+def test_a_row_with_a_text_that_is_none_costs_itself(tmp_path: Path) -> None:
+    texts = pa.array([b"a", b"\xff\xfe", b"c"], pa.binary())
+    ids = pa.Array.from_buffers(pa.string(), 3, texts.buffers())
+    pq.write_table(pa.table({"id": ids, "messages": [TURNS] * 3}), tmp_path / "a.parquet")
+    found = found_in(tmp_path)
+    assert sources(found) == ["a.parquet:1", "a.parquet:2", "a.parquet:3"]
+    assert reasons(found) == {"a.parquet:2": "not_text"}
 
 
 def test_a_json_export_that_breaks_off(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,21 @@ def test_the_output_inside_the_source_is_not_read(tmp_path: Path) -> None:
 def test_a_sharegpt_folder_inside_is_the_source(tmp_path: Path) -> None:
     write(tmp_path, "ShareGPT/a.html", "other.html")
     assert paths(tmp_path) == ["a.html"]
-    assert find_inputs([str(tmp_path)]).folder.location == str(tmp_path / "ShareGPT")
+    found = find_inputs([str(tmp_path)])
+    assert found.folder.location == str(tmp_path / "ShareGPT")
+    assert found.left_out == [str(tmp_path / "other.html")]
+    both = find_inputs([str(tmp_path), str(tmp_path / "other.html")])
+    assert [file.path for file in both.files] == ["ShareGPT/a.html", "other.html"] and not both.left_out
+
+
+def test_an_output_that_is_not_finished_is_no_input(tmp_path: Path) -> None:
+    write(tmp_path, "chats/a.jsonl", "packed/pages/0.parquet", "packed/.work/plan.json")
+    for inputs in (tmp_path, tmp_path / "packed", f"{tmp_path}/p*"):
+        with pytest.raises(DataError, match=f"{tmp_path}/packed: not finished"):
+            paths(inputs)
+    assert paths(tmp_path / "chats") == paths(tmp_path / "chats/a.jsonl") == ["a.jsonl"]
+    assert paths(tmp_path / "packed/pages") == ["0.parquet"]  # but may be meant
+    assert paths(tmp_path, leave_out=(tmp_path / "packed",)) == ["chats/a.jsonl"]
 
 
 def test_files_and_globs(tmp_path: Path) -> None:
@@ -63,6 +78,20 @@ def test_files_and_globs(tmp_path: Path) -> None:
     ]
     assert paths(f"{tmp_path}/a[!1].jsonl") == ["a2.jsonl"]
     assert paths(tmp_path / "x[1].jsonl") == ["x[1].jsonl"]  # a file of that name is not a pattern
+
+
+def test_a_glob_finds_what_its_folder_has(tmp_path: Path) -> None:
+    write(tmp_path, "g/a.html", "g/._a.html", "g/.hid/b.html")
+    assert paths(tmp_path / "g") == paths(f"{tmp_path}/g/*") == paths(f"{tmp_path}/g/**/*.html") == ["a.html"]
+    assert paths(tmp_path / "g/._a.html") == ["._a.html"]  # one that is named is meant
+
+
+def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    write(tmp_path, "a.html")
+    os.mkfifo(tmp_path / "pipe")
+    assert find_inputs([str(tmp_path)]).left_out == ["pipe"]
+    with pytest.raises(DataError, match="pipe: is a pipe or a device"):
+        paths(tmp_path / "pipe")
 
 
 def test_several_inputs_have_one_root(tmp_path: Path) -> None:

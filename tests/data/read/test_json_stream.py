@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ochat_ray.data.read import json_stream
-from ochat_ray.data.read.errors import SourceError
 from ochat_ray.data.read.json_stream import Record, lines, values
 
 LIMIT = 10_000
@@ -69,10 +68,55 @@ def test_a_list_that_breaks_off_keeps_what_was_whole(data: bytes) -> None:
     assert not last.whole and last.data.startswith(b'{"b"')
 
 
-def test_text_after_the_list_is_a_fault_but_space_is_not() -> None:
+def test_text_after_a_list_is_read_too_but_space_is_nothing() -> None:
     assert len(list(values(io.BytesIO(b"[1, 2]\n \n"), LIMIT))) == 2
-    with pytest.raises(SourceError, match="ends after 2 elements"):
-        list(values(io.BytesIO(b"[1, 2] x"), LIMIT))
+    assert [record.data for record in values(io.BytesIO(b"[1, 2] x"), LIMIT)] == [b"1", b"2", b"x"]
+    joined = b'[{"a": 1}]\n[{"a": 2}], {"a": 3}\n{"a": 4},\n{"a": 5}'
+    assert parsed(list(values(io.BytesIO(joined), LIMIT))) == [{"a": i} for i in range(1, 6)]
+
+
+def turns_of(number: int) -> list[dict[str, str]]:
+    return [{"from": "human", "value": f'say "{number}", [x]'}, {"from": "gpt", "value": f"{number}"}]
+
+
+RECORDS = [{"id": f"r{i}", "conversations": turns_of(i)} for i in range(4)]
+
+
+@pytest.mark.parametrize("layout", ["list", "indented", "lines", "chunks"])
+@pytest.mark.parametrize("fault", [b"", b"}", b"]", b"[", b"{", b'"', b"\\"])
+def test_a_missing_or_superfluous_mark_costs_one_record_alone(
+    layout: str, fault: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every place of the second record but its opening, which its neighbours have too."""
+    if layout == "chunks":
+        monkeypatch.setattr(json_stream, "CHUNK", 50)
+    whole = [json.dumps(record, indent=2 if layout == "indented" else None).encode() for record in RECORDS]
+    for at in range(len(b'{"id"'), len(whole[1])):
+        if not fault and whole[1][at : at + 1] not in b'"{}[]':
+            continue
+        broken = whole[1][:at] + fault + whole[1][at + (not fault) :]
+        some = [whole[0], broken, *whole[2:]]
+        data = b"\n".join(some) if layout == "lines" else b"[" + b", ".join(some) + b"]"
+        found = [record.data for record in values(io.BytesIO(data), LIMIT)]
+        assert [one for one in whole if one in found and one != whole[1]] == [whole[0], *whole[2:]], broken
+        assert len(found) < 10  # the broken one may come in pieces
+
+
+def test_records_that_hold_others_like_themselves_stay_whole() -> None:
+    deep = [{"id": "a", "messages": [{"id": "b"}, {"id": "c", "inner": {"id": "d"}}]}, {"id": "e"}]
+    for text in (json.dumps(deep), "".join(map(json.dumps, deep))):
+        assert parsed(list(values(io.BytesIO(text.encode()), LIMIT))) == deep
+
+
+def test_a_broken_record_before_more_than_the_limit_costs_itself_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(json_stream, "CHUNK", 64)
+    good = b",".join(b'{"id": %d}' % i for i in range(100))
+    found = list(values(io.BytesIO(b'[{"id": {"x": [,' + good + b"]"), 200))
+    assert len(found) == 101 and all(record.whole for record in found)
+    found = list(values(io.BytesIO(b'[{"id": ["' + b"x" * 5000 + b'" ,' + good + b"]"), 200))
+    assert len(found) == 101 and [record.whole for record in found].count(False) == 1
 
 
 def test_an_element_beyond_the_limit_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

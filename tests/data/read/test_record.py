@@ -109,6 +109,20 @@ def test_the_inside_of_a_share_page() -> None:
     assert read_record({"id": "x", "content": content}) == Source("x", (Turn("user", "a"),), "Model: GPT-4")
 
 
+def test_numbers_are_ids() -> None:
+    messages = [{"role": "user", "content": "a"}]
+    assert read_record({"id": 5, "messages": messages}).id == "5"
+    assert read_record({"id": 0, "conversation_id": "c", "messages": messages}).id == "0"
+    assert read_record({"id": True, "conversation_id": 7, "messages": messages}).id == "7"
+    assert read_record({"id": 1.5, "messages": messages}).id is None
+
+
+def test_the_first_list_that_holds_turns_is_taken() -> None:
+    conversations = [{"from": "human", "value": "a"}]
+    assert len(read_record({"messages": [], "conversations": conversations}).turns) == 1
+    assert read_record({"messages": [], "conversations": []}).turns == ()
+
+
 @pytest.mark.parametrize(
     ("record", "reason", "words"),
     [
@@ -131,6 +145,8 @@ def test_the_inside_of_a_share_page() -> None:
             "bad_item",
             "weight -1 is no number from 0",
         ),
+        ({"items": [{"role": "user", "content": "a", "weight": 10**400}]}, "bad_item", "from 0 to 1,000,000"),
+        ({"items": [{"role": "user", "content": "a", "weight": 1e300}]}, "bad_item", "weight 1e"),
         ({"items": [{"role": "user", "content": "a", "weight": float("nan")}]}, "bad_item", "weight nan"),
         ({"items": [{"role": "user", "content": "a", "weight": "1"}]}, "bad_item", "weight '1'"),
     ],
