@@ -16,7 +16,7 @@ from typing import Any
 
 from ochat_ray.errors import DataError
 from ochat_ray.manifest import NAME, digest, json_bytes, read_manifest, versions
-from ochat_ray.storage import LocalStorage, Storage, lock_file, read
+from ochat_ray.storage import LocalStorage, Storage, lock_file, read, sweep
 
 WORK = ".work"
 PLAN, LOCK = f"{WORK}/plan.json", f"{WORK}/lock"
@@ -164,7 +164,9 @@ def _holds_anything(output: Storage) -> bool:
 
 
 def _clear(output: Storage, stages: Set[str], last: str, outputs: Sequence[str]) -> None:
-    """Remove what other stages than these made; also `outputs`, if they are not of this last stage."""
+    """Remove what other stages than these made, and what killed writers left; also `outputs`, if they are
+    not of this last stage.
+    """
     there = {"/".join(entry.path.split("/")[:2]) for entry in output.entries(WORK)}
     for path in there - stages - {PLAN, LOCK}:
         output.remove(path)
@@ -172,9 +174,7 @@ def _clear(output: Storage, stages: Set[str], last: str, outputs: Sequence[str])
     if last not in there:
         for path in outputs:
             output.remove(path)
-    elif isinstance(output, LocalStorage):  # what killed writers left
-        for aside in output.root.rglob(".part-*"):
-            aside.unlink(missing_ok=True)
+    sweep(output)
 
 
 def _read(output: Storage, path: str) -> Any:
