@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from ochat_ray.data.dedup.near import (
     KEY,
     PAIRS,
+    SKETCH,
     Candidate,
     Member,
     band_table,
@@ -94,7 +95,7 @@ def join_clusters(_: pa.Table, job: Job) -> pa.Table:
     table = pa.concat_tables([read_table(job.output, name) for name in names])
     columns = (table[name].to_pylist() for name in ("chars", "id", "key"))
     candidates = [Candidate(-size, id, key) for size, id, key in zip(*columns, strict=True)]
-    sketches_NS = np.frombuffer(b"".join(table["sketch"].to_pylist()), np.uint8).reshape(len(candidates), -1)
+    sketches_NS = np.frombuffer(b"".join(table["sketch"].to_pylist()), np.uint8).reshape(-1, SKETCH)
     ends = list(zip(pairs["a"].to_pylist(), pairs["b"].to_pylist(), strict=True))
     found = clusters(candidates, sketches_NS, ends, job.config.near_duplicates.jaccard)
     by_shard: dict[int, list[Member]] = {}
