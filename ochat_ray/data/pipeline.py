@@ -31,7 +31,7 @@ from ochat_ray.data.stages import clean, distinct, finish, near, report
 from ochat_ray.data.stages.job import Job, told
 from ochat_ray.data.targets import Target, load_targets
 from ochat_ray.data.workspace import close, code_version, filling, open_output, say
-from ochat_ray.manifest import digest, file_facts, write_manifest
+from ochat_ray.manifest import digest, file_facts, versions, write_manifest
 from ochat_ray.progress import Progress
 from ochat_ray.storage import is_remote, storage
 
@@ -93,7 +93,7 @@ def prepare(
 def facts_of(
     found: Inputs, kind: Kind | None, recipe: Recipe, targets: Sequence[Target], questions: Questions
 ) -> dict[str, Any]:
-    """Everything that decides the output, by name; all but `source` and `versions`."""
+    """Everything that decides the output, by name; `source` decides the title of the report alone."""
     data = recipe.data.model_dump(mode="json", exclude={"task_mb"})  # how the work is cut up changes nothing
     return {
         "kind": "prepared",
@@ -115,11 +115,13 @@ def _digests(facts: Mapping[str, Any]) -> dict[str, str]:
     filters = {name: value for name, value in data["filters"].items() if name != "models"}
     # The names of cleaned parts say which files they are of: runs over other inputs can share them.
     clean = digest([code_version(), filters, facts["questions"]])
-    distinct = digest(
-        [clean, facts["inputs"], facts["format"], data["filters"]["models"], data["rows_per_shard"]]
-    )
+    copies = [data["filters"]["models"], data["rows_per_shard"]]
+    # What rows a conversation makes: of copies, the best is one that makes any.
+    copies += [data["classes"], data["long_conversations"]]
+    copies += [facts[name] for name in ("model_types", "max_tokens", "template_hash", "tokenizer_hash")]
+    distinct = digest([clean, facts["inputs"], facts["format"], copies])
     near = digest([distinct, data["near_duplicates"]])
-    finish = digest([near, {name: value for name, value in facts.items() if name != "source"}])
+    finish = digest([near, facts, versions()])
     return {"split": code_version(), "clean": clean, "distinct": distinct, "near": near, "finish": finish}
 
 

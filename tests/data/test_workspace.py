@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import shutil
 from pathlib import Path
 
 import pytest
 
-from ochat_ray.data.workspace import filling
+from ochat_ray.data.workspace import PACKAGE, SOURCES, code_version, filling
 from ochat_ray.storage import storage
 
 FACTS = {"kind": "prepared"}
@@ -33,3 +35,51 @@ def test_what_killed_writers_left_is_cleared_away_wherever_it_is(digest: str, tm
         left = {entry.path for entry in output.entries()} - {".work/plan.json", ".work/lock"}
     done = {f"{stages['finish']}/00000.json", "clean/part-00000-of-00001.parquet"}
     assert left == (done if digest == "the same" else set())
+
+
+@pytest.mark.parametrize(
+    ("name", "decides"),
+    [
+        *((name, False) for name in ("train/loop.py", "cli.py", "config/train.py", "data/__pycache__/x.pyc")),
+        *((name, True) for name in ("template.py", "columns.py", "data/shard.py", "data/stages/new.py")),
+        *(
+            (name, True)
+            for name in ("data/report/page.css", "data/report/page.js", "data/report/page.html.jinja")
+        ),
+    ],
+)
+def test_the_version_of_the_code_changes_with_what_decides_results(
+    name: str, decides: bool, tmp_path: Path
+) -> None:
+    package = tmp_path / "package"
+    shutil.copytree(PACKAGE, package)
+    (package / name).parent.mkdir(exist_ok=True)
+    with (package / name).open("a") as file:
+        file.write("\n")
+    assert (code_version(package) != code_version()) == decides
+
+
+# Used by the data stage too: how files are read and written, and what is asked for, which is a fact itself.
+DECIDE_NOTHING = {"__init__", "config", "errors", "progress", "runtime", "storage", "strict"}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules and packages right below ours that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ochat_ray":
+            names = [*(node.module or "").split(".")[1:], *(alias.name for alias in node.names)]
+            found.add(names[0])
+    return found
+
+
+def test_all_code_that_the_data_stage_uses_is_in_its_version() -> None:
+    sources = {Path(source).stem for source in SOURCES}
+    files = [
+        path
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(PACKAGE).parts[0].removesuffix(".py") in sources
+    ]
+    used = set().union(*map(imported, files))
+    assert len(used) > len(sources)
+    assert used - DECIDE_NOTHING - {"__version__"} == sources
