@@ -64,7 +64,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             TokenRow(id, piece, None, row)
             for id in ids
             for piece, row in enumerate(
-                fit(TEMPLATE.render_batch([(TALKS[id], None)])[0], 99, "truncate", system=False)
+                fit(TEMPLATE.render_batch([(TALKS[id], None)])[0], 99, "truncate", system=False).rows
             )
         ]
         write(f"tokens/openchat/train/part-{part}.arrow", tokens_file(rows, TEMPLATE))

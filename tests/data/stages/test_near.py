@@ -14,7 +14,7 @@ from ochat_ray.data.records import part_table
 from ochat_ray.data.stages import near
 from ochat_ray.data.stages.distinct import write_shard
 from ochat_ray.data.stages.job import Job
-from tests.data.stages.jobs import job
+from tests.data.stages.jobs import job, target
 
 CONFIG = DataConfig.model_validate({"near_duplicates": {"action": "drop"}, "filters": {"models": []}})
 SHARD = pa.table({"shard": [0]})
@@ -48,7 +48,14 @@ def test_where_nothing_is_alike_there_are_no_clusters(
     assert members(job(tmp_path, CONFIG), *records) == []
 
 
-def test_what_is_alike_is_joined(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("long", "limit", "best"), [("drop", 640, "a"), ("drop", 800, "b"), ("split", 640, "b")]
+)
+def test_the_longest_that_fits_stands_for_what_is_alike(
+    long: str, limit: int, best: str, tmp_path: Path
+) -> None:
     text = " ".join(f"word{i}" for i in range(80))
-    found = members(job(tmp_path, CONFIG), talk("a", "Go on.", text), talk("b", "Go on now.", text))
-    assert [(one.best_id, one.group, one.size) for one in found] == [("b", "a", 2)] * 2
+    records = (talk("a", "Go on.", text), talk("b", "Go on now.", text + "!" * 100))
+    config = DataConfig.model_validate({**CONFIG.model_dump(), "long_conversations": long})
+    found = members(job(tmp_path, config, target(max_tokens=limit)), *records)
+    assert [(one.best_id, one.group, one.size) for one in found] == [(best, "a", 2)] * 2
