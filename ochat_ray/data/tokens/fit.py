@@ -78,5 +78,7 @@ def _split(turns: Turns, max_tokens: int, *, system: bool) -> Fitted:
 
 def _last_loss(weights: NDArray[np.float32]) -> int:
     """How many tokens there are up to the last one with loss, that one included; 0 for none."""
+    if len(weights) and weights[-1]:  # nearly always, so that none of the others is looked at
+        return len(weights)
     found = np.flatnonzero(weights)
     return int(found[-1]) + 1 if len(found) else 0
