@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ochat_ray.errors import DataError
-from ochat_ray.storage import Storage, read, storage, writing
+from ochat_ray.storage import Storage, read, storage, sweep, writing
 
 NAME = "manifest.json"
 # What decides results; the rest of the environment is in the constraints file.
@@ -71,7 +71,11 @@ def file_facts(data: Any) -> dict[str, Any]:
 
 
 def write_manifest(folder: Storage, files: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Close a folder: `facts`, versions, and `files` (path in the folder: its `file_facts`)."""
+    """Close a folder: `facts`, versions, and `files` (path in the folder: its `file_facts`).
+
+    Nobody may be writing into it any more: what killed writers left is removed.
+    """
+    sweep(folder)
     manifest = {**facts, "versions": versions(), "files": dict(sorted(files.items()))}
     folder.write(NAME, json_bytes(manifest))
     return manifest

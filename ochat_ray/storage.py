@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 from ochat_ray.errors import DataError
 
 SCHEMES = ("s3", "gs", "gcs")
+ASIDE = re.compile(r"\..+\.\d+-[0-9a-f]{8}")  # what `writing` calls a file that is not whole yet
 
 
 class Entry(NamedTuple):
@@ -194,6 +196,13 @@ def writing(path: Path) -> Iterator[Path]:
 def leftovers(path: Path) -> list[Path]:
     """What a killed `writing(path)` left beside it; for whoever alone may write there."""
     return sorted(path.parent.glob(f".{path.name}.*"))
+
+
+def sweep(folder: Storage) -> None:
+    """Remove what killed writers left at any depth; for whoever alone may write there."""
+    for entry in folder.entries():
+        if ASIDE.fullmatch(entry.path.rpartition("/")[2]):
+            folder.remove(entry.path)
 
 
 def lock_file(path: Path) -> IO[str] | None:

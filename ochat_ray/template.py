@@ -116,9 +116,7 @@ class ChatTemplate:
         encoded = iter((encode or self.tokenizer.encode_arrays)(texts))
         bos, eot = np.array(self.bos_ids, np.int32), np.array([self.eot_id], np.int32)
         segments: list[NDArray[np.int32]] = []
-        spans: list[
-            tuple[int, float]
-        ] = []  # tokens, and the weight of each: repeated below for the whole batch
+        spans: list[tuple[int, float]] = []  # tokens, and the weight of each, repeated for the whole batch
         lengths: list[int] = []  # of all turns of all conversations
         for messages, condition in conversations:
             segments.append(bos)
@@ -134,11 +132,12 @@ class ChatTemplate:
             np.array([weight for _, weight in spans], np.float32), [length for length, _ in spans]
         )
         rendered = []
+        borders = np.cumsum([0, *lengths], dtype=np.int64)  # of turns, as if nothing opened conversations
         start = turn = 0
         for messages, _ in conversations:
-            ends = len(bos) + np.cumsum(lengths[turn : turn + len(messages)], dtype=np.int64)
-            stop = start + (int(ends[-1]) if len(messages) else len(bos))
-            rendered.append(Turns(input_ids[start:stop], weights[start:stop], ends, len(bos)))
+            ends = borders[turn : turn + len(messages) + 1] - borders[turn] + len(bos)
+            stop = start + int(ends[-1])
+            rendered.append(Turns(input_ids[start:stop], weights[start:stop], ends[1:], len(bos)))
             start, turn = stop, turn + len(messages)
         return rendered
 

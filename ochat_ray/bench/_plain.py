@@ -13,12 +13,10 @@ from dataclasses import replace
 import pyarrow as pa
 
 from ochat_ray.config import load_recipe
-from ochat_ray.data.examples import chosen
 from ochat_ray.data.filters import Questions
-from ochat_ray.data.pipeline import POINTS, facts_of
+from ochat_ray.data.pipeline import POINTS, cleaned, facts_of
 from ochat_ray.data.read.find import find_inputs
 from ochat_ray.data.read.units import units, whole
-from ochat_ray.data.report.schema import Example
 from ochat_ray.data.stages import clean, distinct, finish, report
 from ochat_ray.data.stages.job import Job
 from ochat_ray.data.targets import load_targets
@@ -34,21 +32,20 @@ def prepare(pages: str, output: str, base: str, overrides: list[str]) -> None:
     targets = load_targets(recipe, [base])
     facts = facts_of(found, None, recipe, targets, Questions.NONE)
     folders = {stage: f".work/{stage}" for stage in STAGES}
-    job = Job(found.folder, storage(output), folders, recipe.data, Questions.NONE, targets, examples=0.1)
-    marks = []
+    job = Job(found.folder, storage(output), folders, recipe.data, Questions.NONE, targets)
+    names = []
     for unit in units(map(whole, found.files), recipe.data.task_mb * 10**6):
         for _ in clean.clean_units(pa.table({"unit": [pickle.dumps(unit)]}), job):
             pass
-        marks.append((clean.unit_name(unit), job.done("clean", f"{clean.unit_name(unit)}.json")))
-    documents = sum(mark["documents"] for _, mark in marks)
-    shards = max(1, -(-documents // recipe.data.rows_per_shard))
-    job = replace(job, shards=shards, points=min(1.0, POINTS / documents))
-    parts = [f"{name}-{part:05}.parquet" for name, mark in marks for part in range(mark["parts"])]
-    rows = pa.concat_tables(distinct.read_parts(pa.table({"part": [p]}), job, frozenset()) for p in parts)
+        names.append(clean.unit_name(unit))
+    done = cleaned(names, job)
+    shards = max(1, -(-done["documents"] // recipe.data.rows_per_shard))
+    job = replace(job, shards=shards, points=min(1.0, POINTS / done["documents"]))
+    parts = [distinct.read_parts(pa.table({"part": [part]}), job, frozenset()) for part in done["parts"]]
+    rows = pa.concat_tables(parts)
     distinct.write_shards(rows, job)
     finish.finish_shards(pa.table({"shard": list(range(shards))}), job)
-    examples = chosen([Example(**one) for _, mark in marks for one in mark["examples"]])
-    report.write_report(pa.table({}), job, facts, examples)
+    report.write_report(pa.table({}), job, facts, done["examples"])
 
 
 if __name__ == "__main__":

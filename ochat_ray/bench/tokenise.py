@@ -47,11 +47,12 @@ def main(argv: Sequence[str]) -> None:
             ours["gigatoken"] = encoder
 
         def written(encode: Encode) -> None:
+            context = template.model_type.context
             rendered = template.render_batch(pairs, encode)
             rows = [
                 TokenRow(one.id, piece, None, row)
                 for one, turns in zip(found, rendered, strict=True)
-                for piece, row in enumerate(fit(turns, template.model_type.context, "truncate", system=False))
+                for piece, row in enumerate(fit(turns, context, "truncate", system=False).rows)
             ]
             (work / "out.arrow").write_bytes(tokens_file(rows, template))
 

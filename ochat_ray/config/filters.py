@@ -87,7 +87,8 @@ class PersonalDataConfig(StrictModel):
     """Addresses and numbers that belong to people, and keys that open things."""
 
     action: Literal["keep", "mask", "drop"] = "keep"
-    """`mask` puts `[EMAIL]` and the like in their place, `drop` turns the conversation away."""
+    """`mask` puts `[EMAIL]` and the like in their place, also in what is turned away for another reason, but
+    not in the bytes of documents that nobody could read; `drop` turns the conversation away, as it is."""
     kinds: tuple[PersonalKind, ...] = ("email", "phone", "card", "iban", "key", "ip")
     """What is looked for."""
 

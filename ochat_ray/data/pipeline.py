@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow as pa
 import ray.data
 
 from ochat_ray.config import Recipe
-from ochat_ray.data.examples import chosen
+from ochat_ray.data.examples import chosen, is_among
 from ochat_ray.data.facts import add_counts
 from ochat_ray.data.filters import Questions
 from ochat_ray.data.read.find import Inputs, find_inputs
@@ -31,11 +31,10 @@ from ochat_ray.data.stages import clean, distinct, finish, near, report
 from ochat_ray.data.stages.job import Job, told
 from ochat_ray.data.targets import Target, load_targets
 from ochat_ray.data.workspace import close, code_version, filling, open_output, say
-from ochat_ray.manifest import digest, file_facts, write_manifest
+from ochat_ray.manifest import digest, file_facts, versions, write_manifest
 from ochat_ray.progress import Progress
 from ochat_ray.storage import is_remote, storage
 
-EXAMPLE_BYTES = 2**24  # of input from which about all examples are taken
 SMALL = 100_000  # documents that one worker brings together before a shuffle's workers have started
 POINTS = 2000  # conversations on the report's map, about
 OUTPUTS = ("clean", "rejected", "tokens", "openchat", "report.html", "report.json")
@@ -70,23 +69,21 @@ def prepare(
         say(f"{folder.location}: already prepared from these files with these settings; nothing to do")
         return finished
     with filling(folder, facts, _digests(facts), OUTPUTS) as stages, settings():
-        size = sum(file.size for file in found.files)
-        share = min(1.0, EXAMPLE_BYTES / max(size, 1))
-        job = Job(found.folder, folder, stages, recipe.data, questions, targets, examples=share)
-        cleaned = _clean(found, job)
-        shards = max(1, -(-cleaned["documents"] // recipe.data.rows_per_shard))
-        points = min(1.0, POINTS / max(cleaned["documents"], 1))
+        job = Job(found.folder, folder, stages, recipe.data, questions, targets)
+        done = _clean(found, job)
+        shards = max(1, -(-done["documents"] // recipe.data.rows_per_shard))
+        points = min(1.0, POINTS / max(done["documents"], 1))
         job = replace(job, shards=shards, points=points)
-        _distinct(cleaned["parts"], cleaned["documents"], job)
-        _near(cleaned["documents"], job)
+        _distinct(done["parts"], done["documents"], job)
+        _near(done["documents"], job)
         for target in targets:
             say(f"{target.name}: tokenising with {target.encoder().backend}")
-        files, counts = _finish(cleaned["documents"], job)
+        files, counts = _finish(done["documents"], job)
         files |= _write_tokenizers(job)
-        _report(job, facts, cleaned["examples"])
+        _report(job, facts, done["examples"])
         files |= job.done("finish", report.NAME)["files"]
-        counts["ignored"] = cleaned["ignored"]
-        assert counts["documents"] == cleaned["documents"], counts
+        counts["ignored"] = done["ignored"]
+        assert counts["documents"] == done["documents"], counts
         assert counts["kept"] + sum(counts["rejected"].values()) == counts["documents"], counts
         manifest = write_manifest(folder, files, {**facts, "counts": counts})
         close(folder)
@@ -96,7 +93,7 @@ def prepare(
 def facts_of(
     found: Inputs, kind: Kind | None, recipe: Recipe, targets: Sequence[Target], questions: Questions
 ) -> dict[str, Any]:
-    """Everything that decides the output, by name; all but `source` and `versions`."""
+    """Everything that decides the output, by name; `source` decides the title of the report alone."""
     data = recipe.data.model_dump(mode="json", exclude={"task_mb"})  # how the work is cut up changes nothing
     return {
         "kind": "prepared",
@@ -118,11 +115,13 @@ def _digests(facts: Mapping[str, Any]) -> dict[str, str]:
     filters = {name: value for name, value in data["filters"].items() if name != "models"}
     # The names of cleaned parts say which files they are of: runs over other inputs can share them.
     clean = digest([code_version(), filters, facts["questions"]])
-    distinct = digest(
-        [clean, facts["inputs"], facts["format"], data["filters"]["models"], data["rows_per_shard"]]
-    )
+    copies = [data["filters"]["models"], data["rows_per_shard"]]
+    # What rows a conversation makes: of copies, the best is one that makes any.
+    copies += [data["classes"], data["long_conversations"]]
+    copies += [facts[name] for name in ("model_types", "max_tokens", "template_hash", "tokenizer_hash")]
+    distinct = digest([clean, facts["inputs"], facts["format"], copies])
     near = digest([distinct, data["near_duplicates"]])
-    finish = digest([near, {name: value for name, value in facts.items() if name != "source"}])
+    finish = digest([near, facts, versions()])
     return {"split": code_version(), "clean": clean, "distinct": distinct, "near": near, "finish": finish}
 
 
@@ -151,15 +150,22 @@ def _clean(found: Inputs, job: Job) -> dict[str, Any]:
         for counts in run(rows, clean.clean_units, job):
             documents += sum(counts["documents"].to_pylist())
             progress.update(sum(counts["bytes"].to_pylist()) / MB, f"{documents:,} documents")
-    done = {name: job.done("clean", f"{name}.json") for name in pending}
-    return {
-        "documents": sum(mark["documents"] for mark in done.values()),
-        "ignored": sum(mark["ignored"] for mark in done.values()),
-        "examples": chosen([Example(**one) for mark in done.values() for one in mark["examples"]]),
-        "parts": [
-            f"{name}-{part:05}.parquet" for name, mark in done.items() for part in range(mark["parts"])
-        ],
-    }
+    return cleaned(pending, job)
+
+
+def cleaned(names: Iterable[str], job: Job) -> dict[str, Any]:
+    """What the marks of units say together."""
+    documents = ignored = 0
+    examples: tuple[Example, ...] = ()
+    parts: list[str] = []
+    for name in names:
+        mark = job.done("clean", f"{name}.json")
+        documents += mark["documents"]
+        ignored += mark["ignored"]
+        examples = chosen([*examples, *clean.examples_of(mark)])
+        parts += [f"{name}-{part:05}.parquet" for part in range(mark["parts"])]
+    examples = tuple(example for example in examples if is_among(example.id, documents))
+    return {"documents": documents, "ignored": ignored, "examples": examples, "parts": parts}
 
 
 def _pieces(found: Inputs, job: Job) -> list[Piece]:
@@ -210,7 +216,7 @@ def _near(documents: int, job: Job) -> None:
         if near.PAIRS_FILE not in names:
             _find_pairs(documents, job)
         progress.update(1)
-        made = {int(Path(name).stem) for name in _names(job, "near/candidates")}
+        made = _finished(job, "near/candidates", kind="parquet")
         missing = [_shard(number) for number in range(job.shards) if number not in made]
         for _ in run(missing, near.candidates_of, job):
             pass
@@ -281,9 +287,9 @@ def _names(job: Job, stage: str) -> set[str]:
     return {entry.path.removeprefix(f"{folder}/") for entry in job.output.entries(folder)}
 
 
-def _finished(job: Job, stage: str) -> frozenset[int]:
-    """Shards whose mark a stage has written."""
-    stems = (Path(name).stem for name in _names(job, stage) if name.endswith(".json"))
+def _finished(job: Job, stage: str, kind: str = "json") -> frozenset[int]:
+    """Shards whose mark a stage has written, a file of that kind."""
+    stems = (name.removesuffix(f".{kind}") for name in _names(job, stage))
     return frozenset(int(stem) for stem in stems if stem.isdecimal())
 
 

@@ -37,6 +37,11 @@ def part_table(records: Iterable[Conversation | Rejected]) -> pa.Table:
     return pa.Table.from_pylist([_part_row(record) for record in records], schema=PART)
 
 
+def ordered(rows: pa.Table) -> pa.Table:
+    """Rows of PART in the one order that they alone decide, also where ids and sources are the same."""
+    return rows.sort_by([(name, "ascending") for name in PART.names])
+
+
 def conversation(row: dict[str, Any]) -> Conversation:
     """The conversation in a row of PART."""
     facts = (row["model"], row["condition"], row["language"])

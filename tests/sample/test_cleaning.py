@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ochat_ray import sample
-from ochat_ray.config import FilterConfig, load_recipe
+from ochat_ray.config import DataConfig, load_recipe
 from ochat_ray.conversation import Conversation
 from ochat_ray.data.clean.conversation import clean_page
 from ochat_ray.data.records import part_table
@@ -32,7 +32,7 @@ def test_each_page_comes_out_as_the_truth_says(page: sample.Page) -> None:
 
 def test_the_right_copies_and_models_stay() -> None:
     cleaned = [clean_page(page.data, f"{page.id}.html") for page in sample.truth().values()]
-    rows = judged(part_table(c for c in cleaned if isinstance(c, Conversation)), FilterConfig().models)
+    rows = judged(part_table(c for c in cleaned if isinstance(c, Conversation)), (), DataConfig())
     outcome = {row["id"]: row["reason"] for row in rows.to_pylist()}
     assert outcome == {p.id: p.reason for p in sample.truth().values() if p.reason in DECIDED_LATER}
 

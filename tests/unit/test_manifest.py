@@ -11,7 +11,7 @@ import pytest
 
 from ochat_ray.errors import DataError
 from ochat_ray.manifest import file_facts, manifest_hash, read_manifest, write_manifest
-from ochat_ray.storage import leftovers, lock_file, storage, writing
+from ochat_ray.storage import leftovers, lock_file, storage, sweep, writing
 
 REMEDY = "`ochat-ray prepare`"
 
@@ -67,6 +67,16 @@ def test_what_a_killed_writer_left_is_found(tmp_path: Path) -> None:
     assert leftovers(tmp_path / "other") == []
     (left,) = leftovers(tmp_path / "file")
     assert left.read_text() == "half" and not (tmp_path / "file").exists()
+    write_manifest(storage(tmp_path), {}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_files_that_only_look_like_leftovers_stay(tmp_path: Path) -> None:
+    names = {".hidden", ".x.12", ".x.12-0badcafe.txt", "x.12-0badcafe", ".12-0badcafe"}
+    for name in names:
+        (tmp_path / name).write_text("")
+    sweep(storage(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_a_lock_is_held_by_one_and_freed_by_the_end_of_its_process(tmp_path: Path) -> None:

@@ -1,32 +1,22 @@
-"""The smallest parts of an answer: code, formulas, links, images. Elements in, Markdown out."""
+"""The smallest parts of an answer: code spans, formulas, links, images. Elements in, Markdown out."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from lxml import etree
 
 Element = Any  # lxml.etree._Element: lxml has no type stubs
 
 WHITE = " \t\n\r\f"  # white space to HTML and Markdown; no-break and ideographic spaces are text
-LANGUAGE = re.compile(r"(?:^|\s)lang(?:uage)?-(\S+)")
-LANGUAGE_NAME = re.compile(r"[^\s`]*")
-FENCES = re.compile(r"^[ \t]*(`{3,})", re.MULTILINE)
 BACKTICKS = re.compile("`+")
 # An address that needs no pointed brackets: no white space, and parentheses in pairs.
 PLAIN_ADDRESS = re.compile(r"(?!<)[^\s()]*(?:\([^\s()]*\)[^\s()]*)*")
 # Where GFM's footnotes link to, and where they link back to.
 FOOTNOTE = "#user-content-fn-"
 FOOTNOTE_USE = "#user-content-fnref-"
-
-
-class Code(NamedTuple):
-    """A fenced code block, empty where there is no code, and the element of the page that it ends with."""
-
-    text: str
-    end: Element
 
 
 def text_of(element: Element, *, tail: bool = False) -> str:
@@ -105,47 +95,6 @@ def code_span(code: str) -> str:
     if code.strip("`") != code or (code[:1] == code[-1:] == " " and code.strip()):
         code = f" {code} "
     return f"{fence}{code}{fence}" if code else ""
-
-
-def code_block(pre: Element) -> Code:
-    """The code of a `pre` between fences, with its language where a class or the bar over it names one."""
-    for line_break in pre.iter("br"):
-        line_break.text = "\n"
-    code, button = next(pre.iter("code"), None), next(pre.iter("button"), None)
-    if code is not None and (button is not None or text_of(code).strip() == text_of(pre).strip()):
-        end, text = code, text_of(code)
-    elif button is not None:
-        end, text = pre, "".join(_texts_after(button, pre))
-    else:
-        end, text = pre, text_of(pre).removeprefix("\n")  # HTML drops a line feed that opens a `pre`
-    if not text or text.isspace():
-        return Code("", end)
-    match = LANGUAGE.search((pre if code is None else code).get("class", ""))
-    language = match[1] if match else _label(pre)
-    fence = "```"
-    if fence in text:
-        fence = "`" * max([3, *(len(run) + 1 for run in FENCES.findall(text))])
-    close = fence if text.endswith("\n") else "\n" + fence
-    return Code(f"{fence}{language if LANGUAGE_NAME.fullmatch(language) else ''}\n{text}{close}", end)
-
-
-def _label(pre: Element) -> str:
-    """What the bar over a code block says before its `Copy code` button; nothing where there is no bar."""
-    label = ""
-    for element in pre.iter():
-        if element.tag == "button":
-            return label.strip()
-        if element.tag == "code":
-            break
-        label += element.text or ""
-    return ""
-
-
-def _texts_after(element: Element, top: Element) -> Iterator[str]:
-    for text, others in after(element, top):
-        yield text
-        for other in others:
-            yield text_of(other, tail=True)
 
 
 def _target(element: Element, url: str) -> str:

@@ -15,7 +15,7 @@ from lxml import etree
 from ochat_ray.data.clean import noise
 from ochat_ray.data.clean.inline import BLOCK_TAGS
 from ochat_ray.data.clean.leaves import WHITE
-from ochat_ray.data.clean.walk import Block, blocks_in, join
+from ochat_ray.data.clean.walk import Block, blocks_of, join
 
 # Without `huge_tree`, libxml2 gives up on elements nested deeper than 256 and on single texts over 10 MB.
 # Answers nest less than 30 deep; the walk takes two frames of the stack for each level.
@@ -73,7 +73,11 @@ def _walked(value: str) -> str:
     problem = PARSER.error_log.last_error
     if problem is not None and problem.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT:
         return _only_text(value)
-    return noise.strip_footer(join(_without_noise(blocks_in(tree)))) if tree is not None else ""
+    if tree is None:
+        return ""
+    # What follows `</html>` stands beside the root.
+    blocks = _without_noise(blocks_of(None, [tree, *tree.itersiblings()]))
+    return noise.strip_footer(join(blocks))
 
 
 def _only_text(value: str) -> str:
@@ -82,5 +86,4 @@ def _only_text(value: str) -> str:
 
 
 def _without_noise(blocks: list[Block]) -> list[Block]:
-    kept = [block for block in blocks if block.kind != "bare" or not noise.is_noise(block.text)]
-    return kept or blocks
+    return [block for block in blocks if block.kind != "bare" or not noise.is_noise(block.text)]

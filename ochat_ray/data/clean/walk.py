@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from ochat_ray.data.clean.code import code_block
 from ochat_ray.data.clean.inline import BLOCK_TAGS, BlockInside, inline, inline_child
-from ochat_ray.data.clean.leaves import FOOTNOTE, WHITE, Element, after, code_block, display_math, tex_of
+from ochat_ray.data.clean.leaves import FOOTNOTE, WHITE, Element, after, display_math, tex_of
 
 ROW_GROUPS = ("thead", "tbody", "tfoot")
 IN_TABLES = frozenset({"caption", "col", "colgroup", "tr", *ROW_GROUPS})
@@ -43,10 +44,11 @@ def join(blocks: list[Block]) -> str:
 
 def blocks_in(element: Element) -> list[Block]:
     """The blocks in an element: its block children, and its stretches of inline content."""
-    return _blocks(element.text, element)
+    return blocks_of(element.text, element)
 
 
-def _blocks(text: str | None, children: Iterable[Element]) -> list[Block]:
+def blocks_of(text: str | None, children: Iterable[Element]) -> list[Block]:
+    """The blocks of a text and the elements after it."""
     blocks: list[Block] = []
     run = [text] if text else []
     for child in children:
@@ -108,9 +110,9 @@ def _code(element: Element) -> list[Block]:
     if first is not None and first.tag == "pre":  # its own end tag got lost
         return blocks_in(element)
     code = code_block(element)
-    blocks = [Block("code", code.text)] if code.text else []
+    blocks = [*_block(code.over), *([Block("code", code.text)] if code.text else [])]
     for text, others in after(code.end, element):  # let in by a lost end tag of its bar
-        blocks += _blocks(text, others)
+        blocks += blocks_of(text, others)
     return blocks
 
 
@@ -127,7 +129,7 @@ def _list(element: Element) -> list[Block]:
             if tail:
                 items[-1][1].extend(_block(tail))
         else:
-            items[-1][1].extend(_blocks(None, [child]))
+            items[-1][1].extend(blocks_of(None, [child]))
     if not items[0][1]:
         del items[0]
     # Paragraphs in items are how HTML shows blank lines between items, or in a lone one.

@@ -13,9 +13,12 @@ from ochat_ray.conversation import Message
 
 
 class Rank(NamedTuple):
-    """How good a copy is; the smallest is the best: by a wanted model, then longer, then by id and source."""
+    """How good a copy is; the smallest is the best: by a wanted model, then one from which something can be
+    learnt, then longer, then by id and source.
+    """
 
     unwanted: bool
+    useless: bool
     shortness: int
     id: str
     source: str

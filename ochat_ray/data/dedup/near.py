@@ -34,8 +34,11 @@ PAIRS = pa.schema([pa.field("a", KEY, nullable=False), pa.field("b", KEY, nullab
 
 
 class Candidate(NamedTuple):
-    """A conversation as near-duplicates are ranked, the smallest first: the longest, then by id and key."""
+    """A conversation as near-duplicates are ranked, the smallest first: one from which something can be
+    learnt, then the longest, then by id and key.
+    """
 
+    useless: bool
     shortness: int
     id: str
     key: bytes

@@ -26,12 +26,16 @@ class Judged(NamedTuple):
     reason: Reason | None
 
 
-def judge(conversation: Conversation, config: FilterConfig, questions: Questions) -> Judged:
+def judge(said: Conversation, config: FilterConfig, questions: Questions) -> Judged:
     """The first fault of a conversation, of all that can be told from itself alone.
 
-    Models are not looked at: copies of a text may be labelled with several.
+    Models are not looked at: copies of a text may be labelled with several. Masking comes first, so that
+    neither the messages of a reject nor what is said of them hold what is masked.
     """
-    messages = conversation.messages
+    messages = said.messages
+    if config.personal_data.action == "mask":
+        messages = masked(messages, config.personal_data)
+    conversation = replace(said, messages=messages)
     reason = (
         wrong_length(messages, config.length) or roles_do_not_alternate(messages) or empty_answer(messages)
     )
@@ -44,8 +48,6 @@ def judge(conversation: Conversation, config: FilterConfig, questions: Questions
         or degenerate(messages, config.repetition)
         or (breaks_off(messages) if config.unfinished else None)
         or personal_data(messages, config.personal_data)
-        or contaminated(messages, questions)
+        or contaminated(said.messages, questions)  # a question may hold an address itself
     )
-    if reason is None and config.personal_data.action == "mask":
-        messages = masked(messages, config.personal_data)
-    return Judged(replace(conversation, messages=messages, language=language), reason)
+    return Judged(replace(conversation, language=language), reason)

@@ -29,14 +29,16 @@ Spans = Iterator[tuple[int, int]]
 # alone is a letter, so that Chinese right beside a number does not hide it.
 EMAIL = re.compile(
     r"(?<![A-Za-z0-9.%+-])[A-Za-z0-9][A-Za-z0-9_.%+-]{0,63}"
-    r"@(?:[A-Za-z0-9-]{1,63}\.){1,8}(?:[a-z]{2,24}|[A-Z]{2,24})(?![A-Za-z0-9(-])"
+    r"@(?:[A-Za-z0-9-]{1,63}\.){1,8}(?:[A-Za-z]{2,24}(?![A-Za-z0-9(])"
+    r"|(?:[A-Za-z]{2}|(?i:com|org|net|edu|gov|info))(?=\())"  # a remark follows; else a call, `q@k.mean()`
 )
 NOBODYS_EMAIL = re.compile(
-    r"(?:git|this|super|user(?:name)?\d*|e?-?mail|name|test\d*|example.*|your.*|some(?:one|body)|no-?reply"
-    r"|(?:john|jane)[._]?(?:doe|smith)\d*|first[._]?(?:name)?[._]?last[._]?(?:name)?)@.*"
+    r"(?:git|this|super|return|break|continue|user(?:name)?\d*|name|test\d*|example.*|your.*|some(?:one|body)"
+    r"|no-?reply|(?:john|jane)[._]?(?:doe|smith)\d*|first[._]?(?:name)?[._]?last[._]?(?:name)?)@.*"
     r"|.*[@.](?:example\d?\.[a-z]+|example|test|invalid|local|localhost|internal|\d(?:\.\d)?x\.[a-z]+"
-    r"|(?:e?-?mail(?:address)?|domain|company|sample|website|site|server|host|provider|contoso|acme|abc|xyz"
-    r"|foo|bar|(?:your|my)-?[a-z]+)\.(?:com|org|net|edu|io|co))",
+    r"|(?:e?-?mailaddress|address|contoso|acme|abc|xyz|foo|bar|(?:(?:your|my)-?)?(?:company|domain|host"
+    r"|provider|sample|server|site|website)|(?:your|my)-?(?:app|blog|business|e?-?mail|name|org|school|shop))"
+    r"\.(?:com|org|net|edu|io|co))",
     re.IGNORECASE,
 )
 KEY = re.compile(

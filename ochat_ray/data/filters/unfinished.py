@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import chain
 
 from ochat_ray.conversation import Message
 from ochat_ray.data.filters.reason import Reason
+from ochat_ray.data.filters.text import INVISIBLE, prose
 
-FENCE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d+[.)])[ \t]+)?(?P<fence>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)")
 ITEM = re.compile(r"[ \t>]*(?:[-*+\u2022]|\(?(?:\d{1,3}|[A-Za-z])[.)])[ \t]+")
 # Headings, tables, TeX, tags, notes and attributions.
 NO_SENTENCE = re.compile(r"[ \t>]*(?:#{1,6} |[|<$\\\u2013\u2014]|\[[^\]]*\]:)|.*\|.*\|")
@@ -28,7 +29,6 @@ OPEN = frozenset(",([{\u3001\uff0c\uff08\u300c\u300e\u300a\u3010\u060c\u201e\u00
 LEADS_ON = frozenset(("the", "an", "and", "or", "your", "our", "their", "its", "my"))
 UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 WITHOUT_STOPS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")  # Thai to Lao, Burmese, Khmer
-INVISIBLE = " \t\r\u200b\u200c\u200d\u2060\ufeff"
 MIN_WORDS = 8  # where characters are words, twice as many
 
 
@@ -37,30 +37,18 @@ def breaks_off(messages: tuple[Message, ...]) -> Reason | None:
     if not messages or messages[-1].role != "assistant":
         return None
     where = f"message {len(messages)} (assistant)"
-    lines, open_fence = _without_fenced(messages[-1].content)
+    pieces, open_fence = prose(messages[-1].content)
     if open_fence:
         return Reason("unfinished", f"{where} ends in a code fence that is not closed")
-    if lines and lines[-1] != "" and _is_cut(lines[-1], lines[:-1]):
-        return Reason("unfinished", f"{where} ends in the middle of a sentence: {lines[-1][-60:]!r}")
+    *before, last = map(_lines, pieces)
+    if last and _is_cut(last[-1], [*chain.from_iterable(before), *last[:-1]]):
+        return Reason("unfinished", f"{where} ends in the middle of a sentence: {last[-1][-60:]!r}")
     return None
 
 
-def _without_fenced(markdown: str) -> tuple[list[str], bool]:
-    """The lines with text, each fenced block as one empty line; and whether the last is still open."""
-    lines: list[str] = []
-    fence, column = "", 0
-    for raw in markdown.split("\n"):
-        line = raw.rstrip(INVISIBLE)
-        found = FENCE.match(line)
-        if fence:  # a fence that is indented by four more is part of the code
-            if found and found["fence"].startswith(fence) and found.start("fence") < column + 4:
-                fence = fence if found["info"].strip("`~ \t") else ""
-        elif found:
-            fence, column = found["fence"], found.start("fence")
-            lines.append("")
-        elif line:
-            lines.append(line)
-    return lines, fence != ""
+def _lines(text: str) -> list[str]:
+    """The lines in which there is anything to see."""
+    return [line for raw in text.split("\n") if (line := raw.rstrip(INVISIBLE))]
 
 
 def _is_cut(line: str, before: list[str]) -> bool:

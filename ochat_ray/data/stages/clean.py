@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from ochat_ray.conversation import Conversation, Rejected
 from ochat_ray.data.clean.conversation import Cleaned, clean
-from ochat_ray.data.examples import example_in
+from ochat_ray.data.examples import chosen, example_in, is_among
 from ochat_ray.data.read.documents import Document, Found, Ignored, documents, size_of
 from ochat_ray.data.read.units import InputFile, Piece, Unit, split
 from ochat_ray.data.records import part_table
 from ochat_ray.data.report.schema import Example
-from ochat_ray.data.split import place_of
 from ochat_ray.data.stages.job import Job, runs, write_table
 from ochat_ray.manifest import digest, json_bytes
 
@@ -53,6 +52,11 @@ def pieces_of(file: InputFile, job: Job) -> list[Piece]:
     return [Piece(*file, *piece[len(file) :]) for piece in found]
 
 
+def examples_of(mark: dict[str, Any]) -> list[Example]:
+    """The examples that are kept with a part or a unit. Of a smaller input, some more would be looked at."""
+    return [Example(**one) for one in mark["examples"]]
+
+
 def clean_units(units: pa.Table, job: Job) -> Iterator[pa.Table]:
     """Clean units (column `unit`, pickled) and write their parts; yields what was done, part by part."""
     for data in units["unit"].to_pylist():
@@ -61,7 +65,8 @@ def clean_units(units: pa.Table, job: Job) -> Iterator[pa.Table]:
 
 def _clean_unit(unit: Unit, job: Job) -> Iterator[pa.Table]:
     name = unit_name(unit)
-    total: dict[str, Any] = {"parts": 0, "documents": 0, "ignored": 0, "examples": []}
+    total: dict[str, Any] = {"parts": 0, "documents": 0, "ignored": 0}
+    examples: tuple[Example, ...] = ()
     size = sum(piece.bytes for piece in unit)
     told = 0
     for number, found in enumerate(_parts(unit, job)):
@@ -71,11 +76,12 @@ def _clean_unit(unit: Unit, job: Job) -> Iterator[pa.Table]:
             done = _write_part([document for document, _ in found], part, job)
         for key in ("documents", "ignored"):
             total[key] += done[key]
-        total["examples"] += done["examples"]
+        examples = chosen([*examples, *examples_of(done)])
         total["parts"] += 1
         read = found[-1][1]
         yield pa.table({"bytes": [read - told], "documents": [done["documents"]]})
         told = read
+    total["examples"] = _as_json(examples)
     job.output.write(job.path("clean", f"{name}.json"), json_bytes(total))
     yield pa.table({"bytes": [size - told], "documents": [0]})
 
@@ -94,30 +100,34 @@ def _progressing(unit: Unit, job: Job) -> Iterator[tuple[Found, int]]:
 
 
 def _write_part(found: list[Found], part: str, job: Job) -> dict[str, Any]:
+    documents = [one for one in found if not isinstance(one, Ignored)]
     records: list[Conversation | Rejected] = []
     examples: list[Example] = []
-    for document in found:
+    for document in documents:
         if isinstance(document, Document):
             cleaned = clean(document, job.config.filters, job.questions)
             records.append(cleaned.record)
-            examples += _examples(cleaned, job.examples)
-        elif isinstance(document, Rejected):
+            examples += _examples(cleaned, len(documents), job)
+        else:
             records.append(document)
     write_table(job.output, job.path("clean", f"{part}.parquet"), part_table(records))
-    ignored = sum(isinstance(document, Ignored) for document in found)
     done = {
-        "documents": len(records),
-        "ignored": ignored,
-        "examples": [example.model_dump(mode="json") for example in examples],
+        "documents": len(documents),
+        "ignored": len(found) - len(documents),
+        "examples": _as_json(chosen(examples)),
     }
     job.output.write(job.path("clean", f"{part}.json"), json_bytes(done))
     return done
 
 
-def _examples(cleaned: Cleaned, share: float) -> list[Example]:
+def _examples(cleaned: Cleaned, documents: int, job: Job) -> list[Example]:
     if not isinstance(cleaned.record, Conversation) or cleaned.source is None:
         return []
-    if place_of(cleaned.record.id) >= share:
+    if not is_among(cleaned.record.id, documents):
         return []
-    found = example_in(cleaned.record, cleaned.source)
+    found = example_in(cleaned.record, cleaned.source, job.config.filters.personal_data)
     return [found] if found else []
+
+
+def _as_json(examples: Sequence[Example]) -> list[dict[str, Any]]:
+    return [example.model_dump(mode="json") for example in examples]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ochat_ray.config import DataConfig
 from ochat_ray.data.dedup.exact import Rank, best_copies
 from ochat_ray.data.filters.basic import model_not_wanted
 from ochat_ray.data.filters.reason import Reason
-from ochat_ray.data.records import PART
+from ochat_ray.data.records import PART, ordered
+from ochat_ray.data.render import teach
 from ochat_ray.data.stages.job import Job, read_table, shard_of, write_table
+from ochat_ray.data.targets import Target
 from ochat_ray.manifest import json_bytes
 
 
@@ -72,7 +76,7 @@ def _by_shard(rows: pa.Table) -> Iterator[tuple[int, pa.Table]]:
 
 def write_shard(rows: pa.Table, number: int, job: Job) -> None:
     """Write one shard, copies and unwanted models turned away, and then its mark."""
-    table = judged(rows, job.config.filters.models)
+    table = judged(rows, job.targets, job.config)
     write_table(job.output, job.path("distinct", f"{shard_name(number)}.parquet"), table)
     kept = pc.sum(table["reason"].is_null()).as_py() or 0
     job.output.write(
@@ -81,19 +85,23 @@ def write_shard(rows: pa.Table, number: int, job: Job) -> None:
     )
 
 
-def judged(rows: pa.Table, models: tuple[str, ...]) -> pa.Table:
+def judged(rows: pa.Table, targets: Sequence[Target], config: DataConfig) -> pa.Table:
     """Rows of PART that hold every copy of each of their texts, with a reason for all but the best copies.
 
     Where no copy is by a wanted model, each is turned away for its own.
     """
-    rows = rows.sort_by([("id", "ascending"), ("source", "ascending")])
+    models = config.filters.models
+    rows = ordered(rows)
     # Only what is judged by becomes Python objects: messages are most of the table.
     reasons, details = rows["reason"].to_pylist(), rows["detail"].to_pylist()
     columns = [rows[name].to_pylist() for name in ("hash", "model", "chars", "id", "source")]
     hashes, labels, sizes, ids, sources = columns
     understood = [index for index, reason in enumerate(reasons) if reason is None]
-    unwanted = [model_not_wanted(labels[i], models) is not None for i in understood]
-    ranks = [Rank(no, -sizes[i], ids[i], sources[i]) for i, no in zip(understood, unwanted, strict=True)]
+    useless = _useless(rows, [(i, hashes[i]) for i in understood], targets, config)
+    ranks = [
+        Rank(model_not_wanted(labels[i], models) is not None, i in useless, -sizes[i], ids[i], sources[i])
+        for i in understood
+    ]
     for index, best in zip(understood, best_copies([hashes[i] for i in understood], ranks), strict=True):
         winner = understood[best]
         reason = model_not_wanted(labels[winner], models)
@@ -106,3 +114,19 @@ def judged(rows: pa.Table, models: tuple[str, ...]) -> pa.Table:
     for name, values in (("reason", reasons), ("detail", details)):
         rows = rows.set_column(PART.get_field_index(name), PART.field(name), pa.array(values, pa.string()))
     return rows
+
+
+def _useless(
+    rows: pa.Table, copies: Sequence[tuple[int, str]], targets: Sequence[Target], config: DataConfig
+) -> frozenset[int]:
+    """Rows from which nothing can be learnt, among copies (row, hash) that are not the same byte for byte.
+
+    White space takes tokens, so that one may fit where another does not.
+    """
+    times = Counter(text for _, text in copies)
+    several = [row for row, text in copies if times[text] > 1]
+    found = rows.take(pa.array(several, pa.int64())).to_pylist()
+    ways = Counter(text for text, _ in {(row["hash"], row["messages"]) for row in found})
+    differing = [(row, copy) for row, copy in zip(several, found, strict=True) if ways[copy["hash"]] > 1]
+    useful = teach([copy for _, copy in differing], targets, config)
+    return frozenset(row for (row, _), good in zip(differing, useful, strict=True) if not good)

@@ -23,8 +23,8 @@ T = TypeVar("T")
 class Job:
     """One preparation: where it reads and writes, and how it judges and renders.
 
-    `shards` is how many there are, once all documents are counted. `examples` and `points` are shares of the
-    conversations: of those that show a message before and after in the report, and of those on its map.
+    Once all documents are counted, `shards` is how many there are, and `points` the share of conversations
+    that are on the report's map.
     """
 
     source: Storage
@@ -33,7 +33,6 @@ class Job:
     config: DataConfig
     questions: Questions
     targets: tuple[Target, ...]
-    examples: float
     shards: int = 0
     points: float = 0.0
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from ochat_ray.data.dedup.near import (
     KEY,
     PAIRS,
+    SKETCH,
     Candidate,
     Member,
     band_table,
@@ -22,14 +23,22 @@ from ochat_ray.data.dedup.near import (
     sketches,
 )
 from ochat_ray.data.records import messages
+from ochat_ray.data.render import teach
 from ochat_ray.data.stages.distinct import shard_name
 from ochat_ray.data.stages.job import Job, read_table, shard_of, write_table
 from ochat_ray.manifest import json_bytes
 
-COLUMNS = ["id", "hash", "messages", "chars", "reason"]
 PAIRS_FILE = "pairs.parquet"
 NO_PAIRS = PAIRS.empty_table()
-CANDIDATES = pa.schema([("id", pa.string()), ("key", KEY), ("chars", pa.int64()), ("sketch", pa.binary())])
+CANDIDATES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("key", KEY),
+        ("chars", pa.int64()),
+        ("useless", pa.bool_()),  # too long for every model type, or without anything to learn
+        ("sketch", pa.binary()),
+    ]
+)
 MEMBERS = pa.schema(
     [("key", KEY), ("best", KEY), ("best_id", pa.string()), ("group", pa.string()), ("size", pa.int64())]
 )
@@ -69,11 +78,13 @@ def candidates_of(shards: pa.Table, job: Job) -> pa.Table:
         mask = pc.is_in(keys, value_set=wanted)
         rows, keys = rows.filter(mask), keys.filter(mask)
         sketched = sketches(_texts(rows), job.config.near_duplicates)
+        useful = teach(rows.to_pylist(), job.targets, job.config)
         table = pa.table(
             {
                 "id": rows["id"],
                 "key": keys,
                 "chars": rows["chars"],
+                "useless": [not one for one in useful],
                 "sketch": [row.tobytes() for row in sketched],
             },
             schema=CANDIDATES,
@@ -92,9 +103,9 @@ def join_clusters(_: pa.Table, job: Job) -> pa.Table:
     shards = range(job.shards)
     names = [job.path("near", f"candidates/{shard_name(number)}.parquet") for number in shards]
     table = pa.concat_tables([read_table(job.output, name) for name in names])
-    columns = (table[name].to_pylist() for name in ("chars", "id", "key"))
-    candidates = [Candidate(-size, id, key) for size, id, key in zip(*columns, strict=True)]
-    sketches_NS = np.frombuffer(b"".join(table["sketch"].to_pylist()), np.uint8).reshape(len(candidates), -1)
+    columns = (table[name].to_pylist() for name in ("useless", "chars", "id", "key"))
+    candidates = [Candidate(bad, -size, id, key) for bad, size, id, key in zip(*columns, strict=True)]
+    sketches_NS = np.frombuffer(b"".join(table["sketch"].to_pylist()), np.uint8).reshape(-1, SKETCH)
     ends = list(zip(pairs["a"].to_pylist(), pairs["b"].to_pylist(), strict=True))
     found = clusters(candidates, sketches_NS, ends, job.config.near_duplicates.jaccard)
     by_shard: dict[int, list[Member]] = {}
@@ -117,7 +128,7 @@ def members_of(job: Job, number: int) -> list[Member]:
 
 
 def _kept(job: Job, number: int) -> pa.Table:
-    rows = read_table(job.output, job.path("distinct", f"{shard_name(number)}.parquet"), COLUMNS)
+    rows = read_table(job.output, job.path("distinct", f"{shard_name(number)}.parquet"))
     return rows.filter(rows["reason"].is_null())
 
 

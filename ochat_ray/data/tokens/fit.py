@@ -20,7 +20,14 @@ class Row(NamedTuple):
     weights: NDArray[np.float32]
 
 
-def fit(turns: Turns, max_tokens: int, long: Long, *, system: bool) -> list[Row]:
+class Fitted(NamedTuple):
+    """The rows of a conversation, and how many of its tokens had no room in any."""
+
+    rows: list[Row]
+    lost: int
+
+
+def fit(turns: Turns, max_tokens: int, long: Long, *, system: bool) -> Fitted:
     """The rows of a conversation, none of more than `max_tokens`; none at all where nothing in it bears loss.
 
     `truncate` keeps the beginning. `split` starts a new row at a user's turn wherever the exchange that
@@ -28,19 +35,25 @@ def fit(turns: Turns, max_tokens: int, long: Long, *, system: bool) -> list[Row]
     if `system`), and an exchange that fits no row by itself is cut. So every answer is in one row at most,
     and whole wherever it can be. `drop` keeps nothing of a conversation that is too long.
 
-    Tokens after the last one with loss are left out: nothing is learnt from them.
+    Tokens after the last one with loss are left out: nothing is learnt from them. Only those that are beyond
+    the limit are lost.
     """
     length = len(turns.input_ids)
     if length <= max_tokens or long == "truncate":
-        rows = [Row(turns.input_ids[:max_tokens], turns.weights[:max_tokens])]
+        rows, lost = (
+            [Row(turns.input_ids[:max_tokens], turns.weights[:max_tokens])],
+            max(0, length - max_tokens),
+        )
     elif long == "drop":
-        rows = []
+        rows, lost = [], length
     else:
-        rows = _split(turns, max_tokens, system=system)
-    return [Row(ids[:end], weights[:end]) for ids, weights in rows if (end := _last_loss(weights))]
+        rows, lost = _split(turns, max_tokens, system=system)
+    return Fitted(
+        [Row(ids[:end], weights[:end]) for ids, weights in rows if (end := _last_loss(weights))], lost
+    )
 
 
-def _split(turns: Turns, max_tokens: int, *, system: bool) -> list[Row]:
+def _split(turns: Turns, max_tokens: int, *, system: bool) -> Fitted:
     first = 1 if system else 0
     head = int(turns.ends[0]) if system else turns.head
     borders = [head, *turns.ends[first + 1 :: 2].tolist()]  # exchanges: a user's turn and its answer
@@ -51,16 +64,21 @@ def _split(turns: Turns, max_tokens: int, *, system: bool) -> list[Row]:
             spans.append((start, begin))
             start = begin
     spans.append((start, borders[-1]))
-    return [
+    room = max(0, max_tokens - head)
+    rows = [
         Row(
-            np.concatenate([turns.input_ids[:head], turns.input_ids[start:end]])[:max_tokens],
-            np.concatenate([turns.weights[:head], turns.weights[start:end]])[:max_tokens],
+            np.concatenate([turns.input_ids[:head], turns.input_ids[start:end][:room]])[:max_tokens],
+            np.concatenate([turns.weights[:head], turns.weights[start:end][:room]])[:max_tokens],
         )
         for start, end in spans
     ]
+    lost = max(0, head - max_tokens) + sum(max(0, end - start - room) for start, end in spans)
+    return Fitted(rows, lost)
 
 
 def _last_loss(weights: NDArray[np.float32]) -> int:
     """How many tokens there are up to the last one with loss, that one included; 0 for none."""
+    if len(weights) and weights[-1]:  # nearly always, so that none of the others is looked at
+        return len(weights)
     found = np.flatnonzero(weights)
     return int(found[-1]) + 1 if len(found) else 0

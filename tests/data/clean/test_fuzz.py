@@ -117,7 +117,7 @@ TAGS = [
 ]
 # fmt: on
 TREES = st.recursive(
-    st.sampled_from(["WORD ", "<br>", "\n", "&nbsp;", "<hr>", code_block("WORD\n")]),
+    st.sampled_from(["WORD ", "<br>", "\n", "&nbsp;", "<hr>", "</body></html>", code_block("WORD\n")]),
     lambda inner: st.builds(
         lambda tag, parts, closed: f"<{tag}>{''.join(parts)}" + f"</{tag.split()[0]}>" * closed,
         st.sampled_from(TAGS),

@@ -134,6 +134,24 @@ CASES = {
     ),
     "label of no language": (code_block("a\n", "visual basic"), "```\na\n```"),
     "no label": (code_block("a\n", ""), "```\na\n```"),
+    "bar without a button": (
+        '<pre><div><span>python</span></div><div><code class="language-python">a\n</code></div></pre>',
+        "```python\na\n```",
+    ),
+    "bar that alone names the language": ("<pre><div>C#</div><code>a</code></pre>", "```C#\na\n```"),
+    "bar whose button is a span": (
+        "<pre><div><span>python</span><span>Copy code</span></div><div><code>a\n</code></div></pre>",
+        "```python\na\n```",
+    ),
+    "bar that is nothing but such a button": (
+        "<pre><div><span>Copy</span></div><div><code>a</code></div></pre>",
+        "```\na\n```",
+    ),
+    "bar that says something": (
+        '<pre><div><b>Listing 3</b></div><div><code class="language-c">a</code></div></pre>',
+        "Listing 3\n\n```c\na\n```",
+    ),
+    "text before code in its line": ("<pre>$ <code>ls</code> -l</pre>", "```\n$ ls -l\n```"),
     "bar over text that is in no code element": (
         "<pre><div><span>c</span><button>Copy code</button></div><div>a\n  b</div></pre>",
         "```c\na\n  b\n```",
@@ -192,6 +210,8 @@ def test_constructs(source: str, expected: str) -> None:
         (answer("<p>a</p><pre><div><button>Copy code</button></div></pre>"), "a"),
         (answer("<p>a</p>") + "Copy code", "a"),
         ("2 / 2" + answer("<dl><dt>a</dt></dl>"), "a"),
+        ("2 / 2" + answer(""), ""),
+        (answer("") + "Copy1234 chars / 210 words", ""),
         ("<div>Finished browsing<div role='button'><svg></svg></div></div>" + answer("<p>a</p>"), "a"),
         (
             "<div><div>Used <b>Wolfram</b></div></div><div class='empty:hidden'></div>" + answer("<p>a</p>"),
@@ -220,6 +240,11 @@ def test_noise_is_removed(value: str, expected: str) -> None:
 )
 def test_text_that_looks_like_noise_stays(value: str, expected: str) -> None:
     assert to_markdown(value) == expected
+
+
+def test_what_follows_the_end_of_the_page_is_read() -> None:
+    assert to_markdown("<p>a</p></body></html><p>b</p><ul><li>c</li></ul>") == "a\n\nb\n\n- c"
+    assert to_markdown("<p>a</p></html>b <b>c</b> d</html>e") == "a\n\nb **c** d\n\ne"
 
 
 def test_text_without_tags_is_text() -> None:

@@ -19,7 +19,7 @@ Copy = tuple[str, bool, int, str]
 
 
 def chosen(copies: list[tuple[Copy, str]]) -> set[tuple[Copy, str]]:
-    ranks = [Rank(unwanted, -chars, id, source) for (_, unwanted, chars, id), source in copies]
+    ranks = [Rank(unwanted, False, -chars, id, source) for (_, unwanted, chars, id), source in copies]
     return {copies[best] for best in best_copies([copy[0] for copy, _ in copies], ranks)}
 
 
@@ -35,14 +35,15 @@ def test_the_best_copy_stays_in_any_order(rows: list[Copy], seed: int) -> None:
                 assert (unwanted, -chars, id) <= (other[1], -other[2], other[3])
 
 
-def test_a_wanted_model_goes_before_a_longer_text_and_that_before_a_smaller_id() -> None:
+def test_a_wanted_model_goes_first_then_what_can_be_learnt_a_longer_text_and_a_smaller_id() -> None:
     ranks = [
-        Rank(True, -9, "a", "1"),
-        Rank(False, -5, "b", "2"),
-        Rank(False, -6, "d", "3"),
-        Rank(False, -6, "c", "4"),
+        Rank(True, False, -9, "a", "1"),
+        Rank(False, True, -9, "a", "2"),
+        Rank(False, False, -5, "b", "3"),
+        Rank(False, False, -6, "d", "4"),
+        Rank(False, False, -6, "c", "5"),
     ]
-    assert best_copies(["x"] * 4, ranks) == [3] * 4
+    assert best_copies(["x"] * 5, ranks) == [4] * 5
 
 
 def test_hashes_are_those_of_other_processes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -36,13 +37,13 @@ def key(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-def found(texts: list[str], order: list[int] | None = None) -> list[Member]:
+def found(texts: list[str], order: list[int] | None = None, useless: Sequence[int] = ()) -> list[Member]:
     order = order or list(range(len(texts)))
     keys = [key(index) for index in order]
     table = band_table(keys, [texts[index] for index in order], CONFIG)
     pairs = candidate_pairs(table)
     ends = list(zip(pairs["a"].to_pylist(), pairs["b"].to_pylist(), strict=True))
-    candidates = [Candidate(-len(texts[i]), f"id{i:03}", key(i)) for i in order]
+    candidates = [Candidate(i in useless, -len(texts[i]), f"id{i:03}", key(i)) for i in order]
     return clusters(candidates, sketches([texts[i] for i in order], CONFIG), ends, CONFIG.jaccard)
 
 
@@ -66,6 +67,13 @@ def test_the_longest_is_the_best_and_the_smallest_id_the_group() -> None:
     members = found([base, base + " more", base + " and more", text(2)])
     assert {member.best for member in members} == {key(2)}
     assert {(member.best_id, member.group, member.size) for member in members} == {("id002", "id000", 3)}
+
+
+def test_one_from_which_nothing_can_be_learnt_stands_for_none_from_which_something_can() -> None:
+    base = text(1)
+    texts = [base, base + " more", base + " and more"]
+    assert {member.best for member in found(texts, useless=[2])} == {key(1)}
+    assert {member.best for member in found(texts, useless=[0, 1, 2])} == {key(2)}
 
 
 def test_chains_are_joined() -> None:

@@ -52,7 +52,7 @@ def test_planted_near_copies_are_found_and_little_else(corpus: Corpus) -> None:
     keys, texts = list(corpus.texts), list(corpus.texts.values())
     pairs = candidate_pairs(band_table(keys, texts, CONFIG))
     ends = list(zip(pairs["a"].to_pylist(), pairs["b"].to_pylist(), strict=True))
-    candidates = [Candidate(-len(text), key.hex(), key) for key, text in corpus.texts.items()]
+    candidates = [Candidate(False, -len(text), key.hex(), key) for key, text in corpus.texts.items()]
     found = {
         member.key: member.best
         for member in clusters(candidates, sketches(texts, CONFIG), ends, CONFIG.jaccard)

@@ -82,6 +82,29 @@ def test_what_is_kept_is_masked_where_that_is_wanted() -> None:
     assert reason is None and conversation.messages[1].content == told
 
 
+def test_what_is_turned_away_is_masked_too_and_so_is_what_is_said_of_it() -> None:
+    told = f"I am by OpenAI. {ANSWER} Ask olga@sysu.edu.cn, the"
+    for changes in (
+        {},
+        {"blocked_words": {"words": []}, "unfinished": True},
+        {"length": {"min_messages": 3}},
+    ):
+        conversation, reason = judged(QUESTION, told, personal_data={"action": "mask"}, **changes)
+        assert reason is not None and "olga" not in reason.detail
+        assert conversation.messages[1].content == told.replace("olga@sysu.edu.cn", "[EMAIL]")
+
+
+def test_a_question_is_found_by_the_address_in_it() -> None:
+    question = "Write to the office at olga@sysu.edu.cn and ask for all the papers of last year."
+    files = {"decontamination": {"files": ["q.jsonl"]}}
+    config = FilterConfig.model_validate({"personal_data": {"action": "mask"}, **files})
+    questions = Questions.load(config.decontamination, lambda _: json.dumps({"text": question}).encode())
+    messages = (Message("user", question), Message("assistant", ANSWER))
+    conversation, reason = judge(Conversation("abc", "abc.html", messages), config, questions)
+    assert reason is not None and reason.reason == "contaminated"
+    assert "[EMAIL]" in conversation.messages[0].content
+
+
 def test_most_filters_are_off_unless_asked_for() -> None:
     loop = "It is warm. " * 60 + "Ask olga@sysu.edu.cn, the"
     messages = (Message("user", GERMAN), Message("assistant", loop))

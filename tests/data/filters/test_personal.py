@@ -34,6 +34,16 @@ def found(text: str, kinds: tuple[PersonalKind, ...] = KINDS) -> list[tuple[str,
         ("email", "_me@posteo.org_ or", "me@posteo.org"),
         ("email", "[x](mailto:olga@mail2.sysu.edu.cn)", "olga@mail2.sysu.edu.cn"),
         ("email", "\u90ae\u7bb1olga@sysu.edu.cn\u8c22\u8c22", "olga@sysu.edu.cn"),
+        *(
+            ("email", f"<{address}>", address)
+            for address in (
+                *("anna.meier@mail.com", "anna.meier@email.com", "jane@myspace.com", "paul@myfitness.com"),
+                *("mail@anna-meier.de", "email@kanzlei-meier.de", "Anna.Meier@Gmx.De", "OLGA@SYSU.EDU.CN"),
+            )
+        ),
+        ("email", "anna.meier@gmx.de(private)", "anna.meier@gmx.de"),
+        ("email", "me@Outlook.Com(private)", "me@Outlook.Com"),
+        ("email", "anna.meier@gmx.de-Anna", "anna.meier@gmx.de"),
         ("phone", "Call +49 30 901820 now", "+49 30 901820"),
         ("phone", "tel:+4930901820", "+4930901820"),
         ("phone", "+61 414 567 071, in 2022", "+61 414 567 071"),
@@ -73,6 +83,7 @@ def test_found(kind: PersonalKind, text: str, value: str | None) -> None:
         "",
         "jane@example.com, x@example.org, a@b.test, your.name@gmail.com, user@domain.com, john.doe@gmail.com",
         "git@github.com:a/b, image@2x.png, react@18.0.0, return@Main.foo(), @decorator, a @ b.T, user@domain",
+        "q@k.transpose(-2, -1), a@b.dot(c), return@forEach.Foo, x@yourcompany.com, x@my-domain.org",
         "212-555-0123, +1 212 555 0199, +44 20 7946 0958, 123-456-7890, (555) 555-5555, phone is 12345678",
         "ISBN 978-3-16-148410-0, 2023-03-14 12:30:45, 14/10/22, 1,234,567,890, 00001101-0000-1000-8000",
         "0.73775524 0.08838835, x = 9780143126560, id 1606058720630169601, 10.1088/1755-1315/410/1",

@@ -25,6 +25,7 @@ def blocked(text: str, *words: str, in_code: bool = False) -> bool:
         "OpenAI\u7684\u6a21\u578b",
         "a\n```python\nx = 1\n```\nby openai",
         "`openai` in a span is prose",
+        "```ls``` lists files.\nAs OpenAI trained me, I say no more.",
     ],
 )
 def test_blocked_words_in_prose(text: str) -> None:

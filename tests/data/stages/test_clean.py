@@ -42,7 +42,7 @@ def test_a_part_ends_at_its_documents_or_bytes(
     found = find_inputs([str(tmp_path / name)])
     stages = {stage: f".work/{stage}" for stage in ("split", "clean")}
     config = load_recipe("openchat").data
-    job = Job(found.folder, storage(tmp_path / "out"), stages, config, Questions.NONE, (), examples=0.0)
+    job = Job(found.folder, storage(tmp_path / "out"), stages, config, Questions.NONE, ())
     units = pa.table({"unit": [pickle.dumps((whole(found.files[0]),))]})
     done = [row["documents"] for table in clean.clean_units(units, job) for row in table.to_pylist()]
     assert done == [3, 1, 3, 1, 0]

@@ -45,22 +45,32 @@ def answers_of(rows: list[Row]) -> dict[int, int]:
 def test_what_fits_is_one_row_in_every_mode() -> None:
     whole = turns([(2, 3), (2, 3)])
     for long in ("truncate", "split", "drop"):
-        [row] = fit(whole, 11, long, system=False)
+        [row], lost = fit(whole, 11, long, system=False)
+        assert lost == 0
         assert row.input_ids.tolist() == whole.input_ids.tolist()
         assert row.weights.tolist() == whole.weights.tolist()
 
 
 def test_the_end_is_cut_and_what_nothing_is_learnt_from_left_out() -> None:
-    [row] = fit(turns([(2, 3), (4, 3)]), 8, "truncate", system=False)
+    [row], lost = fit(turns([(2, 3), (4, 3)]), 8, "truncate", system=False)
     assert row.input_ids.tolist() == [1, 103, 103, 104, 104, 104]
+    assert lost == 5
+
+
+def test_what_nothing_is_learnt_from_is_not_lost_where_it_would_fit() -> None:
+    whole = turns([(2, 3), (4, 3)], zero=frozenset({2}))
+    assert fit(whole, 13, "truncate", system=False).lost == 0
+    assert fit(whole, 10, "truncate", system=False).lost == 3
+    assert fit(whole, 10, "split", system=False).lost == 0
 
 
 def test_long_ones_are_dropped() -> None:
-    assert fit(turns([(2, 3), (4, 3)]), 8, "drop", system=False) == []
+    assert fit(turns([(2, 3), (4, 3)]), 8, "drop", system=False) == ([], 13)
 
 
 def test_exchanges_are_split_at_users_turns_and_the_opening_is_repeated() -> None:
-    rows = fit(turns([(2, 3), (2, 3), (2, 3), (2, 3)], system=1), 12, "split", system=True)
+    rows, lost = fit(turns([(2, 3), (2, 3), (2, 3), (2, 3)], system=1), 12, "split", system=True)
+    assert lost == 0
     assert [row.input_ids.tolist() for row in rows] == [
         [1, 2, 103, 103, 104, 104, 104, 203, 203, 204, 204, 204],
         [1, 2, 303, 303, 304, 304, 304, 403, 403, 404, 404, 404],
@@ -68,7 +78,8 @@ def test_exchanges_are_split_at_users_turns_and_the_opening_is_repeated() -> Non
 
 
 def test_an_exchange_that_fits_no_row_is_cut_by_itself() -> None:
-    rows = fit(turns([(1, 2), (2, 20), (1, 2)]), 10, "split", system=False)
+    rows, lost = fit(turns([(1, 2), (2, 20), (1, 2)]), 10, "split", system=False)
+    assert lost == 13
     assert [row.input_ids.tolist() for row in rows] == [
         [1, 103, 104, 104],
         [1, 203, 203, *[204] * 7],
@@ -78,9 +89,9 @@ def test_an_exchange_that_fits_no_row_is_cut_by_itself() -> None:
 
 @pytest.mark.parametrize("long", ["truncate", "split"])
 def test_nothing_to_learn_is_no_row(long: str) -> None:
-    assert fit(turns([(20, 3)]), 10, long, system=False) == []  # type: ignore[arg-type]
-    assert fit(turns([(2, 3)], zero=frozenset({1})), 10, long, system=False) == []  # type: ignore[arg-type]
-    assert fit(turns([(2, 3)], system=12), 10, long, system=True) == []  # type: ignore[arg-type]
+    assert fit(turns([(20, 3)]), 10, long, system=False) == ([], 14)  # type: ignore[arg-type]
+    assert fit(turns([(2, 3)], zero=frozenset({1})), 10, long, system=False) == ([], 0)  # type: ignore[arg-type]
+    assert fit(turns([(2, 3)], system=12), 10, long, system=True) == ([], 8)  # type: ignore[arg-type]
 
 
 @given(
@@ -93,7 +104,7 @@ def test_splitting_keeps_every_supervised_token_that_fits(
     lengths: list[tuple[int, int]], system: int, max_tokens: int, zero: frozenset[int]
 ) -> None:
     whole = turns(lengths, system, zero)
-    rows = fit(whole, max_tokens, "split", system=system > 0)
+    rows, lost = fit(whole, max_tokens, "split", system=system > 0)
     head = 1 + system
     for row in rows:
         assert len(row.input_ids) == len(row.weights) <= max_tokens
@@ -109,5 +120,8 @@ def test_splitting_keeps_every_supervised_token_that_fits(
             expected = answer
         assert kept.get(number, 0) == expected
     # Never fewer than cutting keeps, and each in one row at most.
-    cut = answers_of(fit(whole, max_tokens, "truncate", system=system > 0))
+    cut = answers_of(fit(whole, max_tokens, "truncate", system=system > 0).rows)
     assert sum(kept.values()) >= sum(cut.values())
+    # Every token that bears loss is in a row or lost, and what is lost is no more than what cutting loses.
+    assert int(np.count_nonzero(whole.weights)) - sum(kept.values()) <= lost
+    assert lost <= max(0, len(whole.input_ids) - max_tokens)
