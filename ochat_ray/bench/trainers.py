@@ -44,7 +44,7 @@ from ochat_ray.train.model import PackedModel
 from ochat_ray.train.packing import make_plan
 
 Ids = NDArray[np.int32]
-CONTEXT, MAX_TOKENS, BINS, BATCH = 2048, 4096, 2, 8
+CONTEXT, MAX_TOKENS, BINS, BATCH = 2048, 4096, 1, 8
 RATE = 1e-4
 
 
@@ -58,7 +58,7 @@ class Used(NamedTuple):
 def main(argv: list[str]) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m ochat_ray.bench trainers", description=__doc__)
-    parser.add_argument("--conversations", type=int, default=96, help="(default 96)")
+    parser.add_argument("--conversations", type=int, default=64, help="(default 64)")
     parser.add_argument("--repeats", type=int, default=3, help="the median counts (default 3)")
     args = parser.parse_args(argv)
     os.environ["OMP_NUM_THREADS"] = "1"
