@@ -43,7 +43,26 @@ def run_watched(arguments: Sequence[str]) -> Usage:
     return Usage(sum(cpu.values()), max(memory.values(), default=0))
 
 
+def cpu_seconds(root: int, title: str) -> float:
+    """CPU seconds so far of the processes below `root` whose command line begins with `title`."""
+    parents, times = _running()
+    return sum(
+        seconds
+        for process, seconds in times.items()
+        if _is_below(process, root, parents) and _command(process).startswith(title)
+    )
+
+
 def _look(root: int, cpu: dict[int, float], memory: dict[int, int]) -> None:
+    parents, times = _running()
+    for process, seconds in times.items():
+        if _is_below(process, root, parents):
+            cpu[process] = seconds
+            memory[process] = max(memory.get(process, 0), _anonymous(process))
+
+
+def _running() -> tuple[dict[int, int], dict[int, float]]:
+    """Parent and CPU seconds of every process."""
     parents: dict[int, int] = {}
     times: dict[int, float] = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -53,10 +72,7 @@ def _look(root: int, cpu: dict[int, float], memory: dict[int, int]) -> None:
             continue
         parents[int(folder.name)] = int(fields[1])
         times[int(folder.name)] = (int(fields[11]) + int(fields[12])) / TICK
-    for process, seconds in times.items():
-        if _is_below(process, root, parents):
-            cpu[process] = seconds
-            memory[process] = max(memory.get(process, 0), _anonymous(process))
+    return parents, times
 
 
 def _is_below(process: int, root: int, parents: dict[int, int]) -> bool:
@@ -65,11 +81,18 @@ def _is_below(process: int, root: int, parents: dict[int, int]) -> bool:
     return process == root
 
 
+def _command(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
 def _anonymous(process: int) -> int:
     """Memory of a Ray worker that it shares with nobody, bytes; 0 for other processes."""
+    if not _command(process).startswith(WORKER):
+        return 0
     try:
-        if not Path(f"/proc/{process}/cmdline").read_text().startswith(WORKER):
-            return 0
         status = Path(f"/proc/{process}/status").read_text()
     except OSError:
         return 0
