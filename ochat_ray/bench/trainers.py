@@ -151,7 +151,7 @@ def _ours(work: Path) -> Used:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         seen: list[tuple[int, float]] = []
         while process.poll() is None:
-            step = (log.last(output / "run" / log.NAME) or {}).get("step", 0)
+            step = max((entry["step"] for entry in log.read(output / "run" / log.NAME)), default=0)
             if step > (seen[-1][0] if seen else 0):
                 seen.append((step, processes.cpu_seconds(process.pid, "ray::RayTrainWorker")))
             time.sleep(0.01)
