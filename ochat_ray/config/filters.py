@@ -89,7 +89,9 @@ class PersonalDataConfig(StrictModel):
     action: Literal["keep", "mask", "drop"] = "keep"
     """`mask` puts `[EMAIL]` and the like in their place, `drop` turns the conversation away."""
     kinds: tuple[PersonalKind, ...] = ("email", "phone", "card", "iban", "key", "ip")
-    """What is looked for."""
+    """What is looked for. What examples use is nobody's and left alone: placeholder people and addresses at
+    example domains, test card numbers, IBANs of documentation, 555 numbers and those kept for drama, public
+    name servers, keys such as `AKIA...EXAMPLE`."""
 
 
 class DecontaminationConfig(StrictModel):
