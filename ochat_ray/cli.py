@@ -8,6 +8,7 @@ private one that ends with the command.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ochat_ray import __version__
 from ochat_ray.errors import ConfigError, OchatError
@@ -34,12 +35,7 @@ OVERRIDE = re.compile(rf"(?:[A-Za-z_]\w*\.[\w.]+|{'|'.join(RECIPE_KEYS)})=")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 well, 2 the user's mistake, 130 interrupted."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    # Overrides may stand anywhere: argparse would take the first of them for a positional argument.
-    stage = bool(words) and words[0] in STAGES
-    overrides = [word for word in words if stage and OVERRIDE.match(word) and not _is_base(word, words)]
-    args = _parser().parse_args([word for word in words if word not in overrides])
-    args.overrides = overrides
+    args = _parse(sys.argv[1:] if argv is None else argv)
     run: Callable[[argparse.Namespace], int | None] = args.run
     _leave_on_hangup()
     try:
@@ -65,9 +61,28 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """What the words of a command line ask for. Ends the program, with usage, where they are no command."""
+    # Overrides may stand anywhere: argparse would take the first of them for a positional argument.
+    stage = bool(words) and words[0] in STAGES
+    overrides = [word for word in words if stage and OVERRIDE.match(word) and not _is_base(word, words)]
+    args, unknown = _parser().parse_known_args([word for word in words if word not in overrides])
+    if unknown:
+        _refuse(unknown, args.parser)
+    args.overrides = overrides
+    return args
+
+
 def _is_base(word: str, words: Sequence[str]) -> bool:
     """Whether a word is `--base MODEL_TYPE=DIR`, which looks like an override."""
     return ("--base", word) in pairwise(words)
+
+
+def _refuse(unknown: Sequence[str], parser: argparse.ArgumentParser) -> NoReturn:
+    """End with the usage of the command that was meant, and the nearest of its options."""
+    near = difflib.get_close_matches(unknown[0], re.findall(r"--[\w-]+", parser.format_usage()), n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
 def _to_tell(error: BaseException | None) -> str | None:
@@ -102,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         name: str, run: Callable[[argparse.Namespace], int | None], text: str
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, parser=sub)
         return sub
 
     def stage(
@@ -388,7 +403,8 @@ def _config(args: argparse.Namespace) -> None:
         print("model types")
         for name in model_type_names():
             kind = load_model_type(name)
-            print(f"  {name:22} {kind.context} tokens, {kind.base}")
+            aliases = f" (also {', '.join(kind.aliases)})" if kind.aliases else ""
+            print(f"  {name:22} {kind.context} tokens, {kind.base}{aliases}")
     else:
         if args.recipe is None and not args.overrides:
             raise ConfigError("name a recipe with --recipe NAME-OR-FILE, or see them all with --list")
