@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ochat_ray import __version__
-from ochat_ray.errors import ConfigError, OchatError
+from ochat_ray.errors import ClusterError, ConfigError, OchatError
 
 if TYPE_CHECKING:
     from ochat_ray.config import Recipe
@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `ochat-ray ... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ClusterError as error:  # told already
+        return error.exit_code
     except Exception as error:
         cause = _to_tell(error)
         if cause is None:
