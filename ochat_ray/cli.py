@@ -284,20 +284,40 @@ def _check_base(recipe: Recipe, bases: Sequence[str]) -> None:
     load_targets(recipe, bases)
 
 
+def _check_data(data: str, base: Path, recipe: Recipe) -> None:
+    """Tell at once of prepared data that is not finished, or not for this model type and base."""
+    from ochat_ray.columns import SPLITS
+    from ochat_ray.manifest import read_manifest
+    from ochat_ray.model_types import load_model_type
+    from ochat_ray.storage import storage
+    from ochat_ray.template import ChatTemplate
+    from ochat_ray.tokenizer import ChatTokenizer
+    from ochat_ray.train.tokens import check_origin, token_files
+
+    prepared = storage(data)
+    read_manifest(prepared, remedy="`ochat-ray prepare`")
+    template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
+    for split in SPLITS:
+        check_origin(prepared, token_files(prepared, template.model_type, split), template, base)
+
+
 def _prepare(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
-    _check_inputs(args)
-    _check_base(recipe, args.base)
-    from ochat_ray.data.pipeline import prepare
+    from ochat_ray.data.outcome import require_kept
+    from ochat_ray.data.pipeline import carry_out, plan
     from ochat_ray.inspect import funnel
     from ochat_ray.runtime import cluster
 
-    with cluster(args.address):
-        manifest = prepare(args.input, args.output, recipe, args.base, kind=args.format)
+    planned = plan(args.input, args.output, recipe, args.base, kind=args.format)
+    manifest = planned.finished
+    if manifest is None:
+        with cluster(args.address):
+            manifest = carry_out(planned)
     print(funnel(manifest["counts"]))
-    print(f"report in {args.output}/report.html; look with `ochat-ray inspect {args.output}`")
+    print(f"report in {args.output}/report.html; look with `ochat-ray inspect {args.output}`", flush=True)
+    require_kept(manifest["counts"], args.output)
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -310,10 +330,7 @@ def _train(args: argparse.Namespace) -> None:
     if args.dry_run:
         _dry_run(args, recipe)
         return
-    from ochat_ray.manifest import read_manifest
-    from ochat_ray.storage import storage
-
-    read_manifest(storage(args.data), remedy="`ochat-ray prepare`")
+    _check_data(args.data, args.base, recipe)
     from ochat_ray.runtime import cluster
     from ochat_ray.train.run import train
 
@@ -354,13 +371,13 @@ def _pipeline(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
-    _check_inputs(args)
-    _check_base(recipe, [args.base])
+    from ochat_ray.data.pipeline import plan
     from ochat_ray.pipeline import pipeline
     from ochat_ray.runtime import cluster
 
+    planned = plan(args.input, args.output / "data", recipe, [args.base], kind=args.format)
     with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads) as private:
-        pipeline(args.input, args.output, args.base, recipe, kind=args.format, wait=private)
+        pipeline(planned, args.output, args.base, recipe, wait=private)
 
 
 def _chat(args: argparse.Namespace) -> int:

@@ -24,6 +24,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
     def isatty(self) -> bool:
         return True
 
@@ -90,13 +92,6 @@ def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 def test_a_terminal_gets_lines_that_fit_and_others_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "30")
     clock = iter([0.0, 40.0, 40.0])
@@ -105,5 +100,5 @@ def test_a_terminal_gets_lines_that_fit_and_others_between_them(monkeypatch: pyt
     bar = Progress("train", total=100, unit="steps", stream=stream)
     bar.update(2, note="loss 1.2345, a note that is too long")
     bar.tell("train: started again")
-    first, second = "train: 2/100 steps, 20 s each,", "train: started again"
+    first, second = "train: 2/100 steps, 20 s a step", "train: started again"
     assert stream.getvalue() == f"\r\x1b[K{first[:29]}\r\x1b[K{second}\n"
