@@ -137,7 +137,7 @@ def facts_of(
     data = recipe.data.model_dump(mode="json", exclude={"task_mb"})  # how the work is cut up changes nothing
     return {
         "kind": "prepared",
-        "source": found.folder.location,
+        "source": found.named,
         "format": kind,
         "inputs": digest(found.files),
         "questions": questions.digest,

@@ -86,7 +86,7 @@ def test_refusals_come_without_ray(chats: Path, base: Path, tmp_path: Path) -> N
     finished([chats], base, tmp_path / "out")
     (tmp_path / "file").write_text("")
     for output, words, told in (
-        (tmp_path / "out", ["data.max_tokens=9"], "a difference in data.max_tokens (null, now 9)"),
+        (tmp_path / "out", ["data.max_tokens=9"], "data.max_tokens (null, now 9); choose"),
         (tmp_path / "file", [], "is a file"),
         (tmp_path / "new", ["data.filters.decontamination.files=[none.jsonl]"], "none.jsonl cannot be read"),
     ):
