@@ -75,7 +75,7 @@ class Progress:
 
     def _rate(self, seconds: float) -> str:
         rate = (self.count - self.start) / seconds
-        if rate <= 0 or self.total == 1:  # how long one thing takes is no rate
+        if rate <= 0 or (self.total is not None and self.total <= 1):  # how long one thing takes is no rate
             return ""
         slow = f"{duration(1 / rate)} a {self.unit.removesuffix('s')}"
         return slow if rate < 0.1 else f"{_number(rate)} {self.unit}/s"
