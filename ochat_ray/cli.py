@@ -8,6 +8,7 @@ private one that ends with the command.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import signal
@@ -15,10 +16,10 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ochat_ray import __version__
-from ochat_ray.errors import ConfigError, OchatError
+from ochat_ray.errors import ClusterError, ConfigError, OchatError
 
 if TYPE_CHECKING:
     from ochat_ray.config import Recipe
@@ -34,12 +35,7 @@ OVERRIDE = re.compile(rf"(?:[A-Za-z_]\w*\.[\w.]+|{'|'.join(RECIPE_KEYS)})=")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 well, 2 the user's mistake, 130 interrupted."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    # Overrides may stand anywhere: argparse would take the first of them for a positional argument.
-    stage = bool(words) and words[0] in STAGES
-    overrides = [word for word in words if stage and OVERRIDE.match(word) and not _is_base(word, words)]
-    args = _parser().parse_args([word for word in words if word not in overrides])
-    args.overrides = overrides
+    args = _parse(sys.argv[1:] if argv is None else argv)
     run: Callable[[argparse.Namespace], int | None] = args.run
     _leave_on_hangup()
     try:
@@ -51,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `ochat-ray ... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ClusterError as error:  # told already
+        return error.exit_code
     except Exception as error:
         cause = _to_tell(error)
         if cause is None:
@@ -65,9 +63,28 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """What the words of a command line ask for. Ends the program, with usage, where they are no command."""
+    # Overrides may stand anywhere: argparse would take the first of them for a positional argument.
+    stage = bool(words) and words[0] in STAGES
+    overrides = [word for word in words if stage and OVERRIDE.match(word) and not _is_base(word, words)]
+    args, unknown = _parser().parse_known_args([word for word in words if word not in overrides])
+    if unknown:
+        _refuse(unknown, args.parser)
+    args.overrides = overrides
+    return args
+
+
 def _is_base(word: str, words: Sequence[str]) -> bool:
     """Whether a word is `--base MODEL_TYPE=DIR`, which looks like an override."""
     return ("--base", word) in pairwise(words)
+
+
+def _refuse(unknown: Sequence[str], parser: argparse.ArgumentParser) -> NoReturn:
+    """End with the usage of the command that was meant, and the nearest of its options."""
+    near = difflib.get_close_matches(unknown[0], re.findall(r"--[\w-]+", parser.format_usage()), n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
 def _to_tell(error: BaseException | None) -> str | None:
@@ -102,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         name: str, run: Callable[[argparse.Namespace], int | None], text: str
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, parser=sub)
         return sub
 
     def stage(
@@ -267,20 +284,40 @@ def _check_base(recipe: Recipe, bases: Sequence[str]) -> None:
     load_targets(recipe, bases)
 
 
+def _check_data(data: str, base: Path, recipe: Recipe) -> None:
+    """Tell at once of prepared data that is not finished, or not for this model type and base."""
+    from ochat_ray.columns import SPLITS
+    from ochat_ray.manifest import read_manifest
+    from ochat_ray.model_types import load_model_type
+    from ochat_ray.storage import storage
+    from ochat_ray.template import ChatTemplate
+    from ochat_ray.tokenizer import ChatTokenizer
+    from ochat_ray.train.tokens import check_origin, token_files
+
+    prepared = storage(data)
+    read_manifest(prepared, remedy="`ochat-ray prepare`")
+    template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
+    for split in SPLITS:
+        check_origin(prepared, token_files(prepared, template.model_type, split), template, base)
+
+
 def _prepare(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
-    _check_inputs(args)
-    _check_base(recipe, args.base)
-    from ochat_ray.data.pipeline import prepare
+    from ochat_ray.data.outcome import require_kept
+    from ochat_ray.data.pipeline import carry_out, plan
     from ochat_ray.inspect import funnel
     from ochat_ray.runtime import cluster
 
-    with cluster(args.address):
-        manifest = prepare(args.input, args.output, recipe, args.base, kind=args.format)
+    planned = plan(args.input, args.output, recipe, args.base, kind=args.format)
+    manifest = planned.finished
+    if manifest is None:
+        with cluster(args.address):
+            manifest = carry_out(planned)
     print(funnel(manifest["counts"]))
-    print(f"report in {args.output}/report.html; look with `ochat-ray inspect {args.output}`")
+    print(f"report in {args.output}/report.html; look with `ochat-ray inspect {args.output}`", flush=True)
+    require_kept(manifest["counts"], args.output)
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -293,10 +330,7 @@ def _train(args: argparse.Namespace) -> None:
     if args.dry_run:
         _dry_run(args, recipe)
         return
-    from ochat_ray.manifest import read_manifest
-    from ochat_ray.storage import storage
-
-    read_manifest(storage(args.data), remedy="`ochat-ray prepare`")
+    _check_data(args.data, args.base, recipe)
     from ochat_ray.runtime import cluster
     from ochat_ray.train.run import train
 
@@ -337,13 +371,13 @@ def _pipeline(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
-    _check_inputs(args)
-    _check_base(recipe, [args.base])
+    from ochat_ray.data.pipeline import plan
     from ochat_ray.pipeline import pipeline
     from ochat_ray.runtime import cluster
 
+    planned = plan(args.input, args.output / "data", recipe, [args.base], kind=args.format)
     with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads) as private:
-        pipeline(args.input, args.output, args.base, recipe, kind=args.format, wait=private)
+        pipeline(planned, args.output, args.base, recipe, wait=private)
 
 
 def _chat(args: argparse.Namespace) -> int:
@@ -388,7 +422,8 @@ def _config(args: argparse.Namespace) -> None:
         print("model types")
         for name in model_type_names():
             kind = load_model_type(name)
-            print(f"  {name:22} {kind.context} tokens, {kind.base}")
+            aliases = f" (also {', '.join(kind.aliases)})" if kind.aliases else ""
+            print(f"  {name:22} {kind.context} tokens, {kind.base}{aliases}")
     else:
         if args.recipe is None and not args.overrides:
             raise ConfigError("name a recipe with --recipe NAME-OR-FILE, or see them all with --list")

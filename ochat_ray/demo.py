@@ -105,17 +105,22 @@ def _ask(url: str, asked: list[Question]) -> int:
 
 
 def _what_next(work: Path, model: Path, url: str, keep: bool) -> None:
-    port = urlsplit(url).port
-    data, folder = shlex.quote(str(work / "data")), shlex.quote(str(model))
-    first = f"# served at {url}" if keep else f"ochat-ray serve {folder} serve.port={port}"
+    lines = commands(work, model, url)
+    if keep:
+        lines[0] = f"# served at {url}"
+    print("\nTo go on (`source .venv/bin/activate` puts ochat-ray on your PATH):")
     print(
-        f"""
-To go on (`source .venv/bin/activate` puts ochat-ray on your PATH):
-  {first}
-  ochat-ray chat --url {url}
-  ochat-ray inspect {data} --tokens
-  ochat-ray inspect {data} --rejected
-  ochat-ray inspect {folder}
-Deleting {work} makes the demo start over.""",
-        flush=True,
+        "".join(f"  {line}\n" for line in lines) + f"Deleting {work} makes the demo start over.", flush=True
     )
+
+
+def commands(work: Path, model: Path, url: str) -> list[str]:
+    """What to try after the demo; the first serves its model."""
+    data, folder = shlex.quote(str(work / "data")), shlex.quote(str(model))
+    return [
+        f"ochat-ray serve {folder} serve.port={urlsplit(url).port}",
+        f"ochat-ray chat --url {url}",
+        f"ochat-ray inspect {data} --as tokens",
+        f"ochat-ray inspect {data} --rejected",
+        f"ochat-ray inspect {folder}",
+    ]

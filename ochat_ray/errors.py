@@ -25,6 +25,13 @@ class CheckpointError(OchatError):
     """A base model, checkpoint or exported folder cannot be used."""
 
 
+class ClusterError(OchatError):
+    """The Ray cluster died under the work, which running again mends.
+
+    Whoever raises it has told of it: Ray may end the process while it disconnects from a dead cluster.
+    """
+
+
 class RequestError(OchatError):
     """A request to the served model that cannot be answered as asked."""
 

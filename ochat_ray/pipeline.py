@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,29 +11,30 @@ from ochat_ray.config import Recipe, ServeConfig
 from ochat_ray.runtime import require_free_port
 
 if TYPE_CHECKING:
-    from ochat_ray.data.read.formats import Kind
+    from ochat_ray.data.pipeline import Plan
 
 
 def pipeline(
-    inputs: Sequence[str],
+    planned: Plan,
     output: Path,
     base: Path,
     recipe: Recipe,
     *,
-    kind: Kind | None = None,
     wait: bool,
 ) -> None:
-    """From saved chats to a served model: OUTPUT/data, OUTPUT/train, then the endpoint. Needs Ray.
+    """From saved chats to a served model: OUTPUT/data as planned, OUTPUT/train, then the endpoint. Needs Ray.
 
     With `wait` the endpoint stays up until the program is interrupted, else it is left to the cluster.
-    Raises what each stage raises, and ConfigError at once for a port that is busy on this machine.
+    Raises what each stage raises, DataError where no conversation is kept, and ConfigError at once for a port
+    that is busy on this machine.
     """
     if wait:  # else the endpoint is the cluster's, and may be up already
         require_free_port(recipe.serve.host, recipe.serve.port, option="serve.port=N")
-    from ochat_ray.data.pipeline import prepare
+    from ochat_ray.data.outcome import require_kept
+    from ochat_ray.data.pipeline import carry_out
     from ochat_ray.train.run import train
 
-    prepare(inputs, output / "data", recipe, [base], kind=kind)
+    require_kept(carry_out(planned)["counts"], str(output / "data"))
     result = train(output / "data", base, output / "train", recipe)
     serve(result.model, recipe.serve, wait=wait)
 

@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import Self, TextIO
 
 INTERVAL_S = {True: 0.2, False: 5.0}  # terminal, log
+# From when on a rate tells how long it will take: at first it is that of workers which are starting.
+SETTLED_S, SETTLED_SHARE = 30.0, 0.05
 
 
 class Progress:
@@ -28,21 +30,24 @@ class Progress:
         self.began = self.shown = time.monotonic()
 
     def __enter__(self) -> Self:
+        if self.terminal:
+            self._show()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close("took" if kind is None else "stopped after")
 
-    def close(self) -> None:
+    def close(self, end: str = "took") -> None:
         """Show the last line, with the time it took."""
-        self._show(final=True)
+        self._show(end=end)
 
     def update(self, count: float, note: str = "") -> None:
         """Add `count` items; `note` is shown at the end of the line (e.g. `loss 1.23`)."""
         self.count += count
-        if time.monotonic() - self.shown >= INTERVAL_S[self.terminal]:
+        over = self.count == self.total and not note  # the last line says as much
+        if not over and time.monotonic() - self.shown >= INTERVAL_S[self.terminal]:
             self._show(note)
 
     def tell(self, line: str) -> None:
@@ -50,31 +55,41 @@ class Progress:
         self.stream.write(("\r\x1b[K" if self.terminal else "") + line + "\n")
         self.stream.flush()
 
-    def _show(self, note: str = "", *, final: bool = False) -> None:
+    def _show(self, note: str = "", *, end: str = "") -> None:
         self.shown = time.monotonic()
         seconds = max(self.shown - self.began, 1e-9)
-        rate = (self.count - self.start) / seconds
-        line = f"{self.what}: {self.count:,.0f}"
-        line += f"/{self.total:,.0f} {self.unit}" if self.total is not None else f" {self.unit}"
-        line += f", {_rate(rate)}" if rate > 0 else ""
-        if final:
-            line += f", took {duration(seconds)}"
-        elif self.total is not None and rate > 0:
-            line += f", {duration((self.total - self.count) / rate)} left"
-        line += f", {note}" if note else ""
+        parts = [f"{self.what}: {self._counted()}", self._rate(seconds)]
+        parts += [f"{end} {duration(seconds)}" if end else self._left(seconds), note]
+        line = ", ".join(part for part in parts if part)
         if self.terminal:
             # A line that wraps cannot be rewritten.
             line = line[: shutil.get_terminal_size().columns - 1]
-            self.stream.write("\r\x1b[K" + line + ("\n" if final else ""))
+            self.stream.write("\r\x1b[K" + line + ("\n" if end else ""))
         else:
             self.stream.write(line + "\n")
         self.stream.flush()
 
+    def _counted(self) -> str:
+        of = f"/{_number(self.total)}" if self.total is not None else ""
+        return f"{_number(self.count)}{of} {self.unit}"
 
-def _rate(rate: float) -> str:
-    if rate < 0.1:
-        return f"{1 / rate:,.0f} s each"
-    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2f}/s"
+    def _rate(self, seconds: float) -> str:
+        rate = (self.count - self.start) / seconds
+        if rate <= 0 or (self.total is not None and self.total <= 1):  # how long one thing takes is no rate
+            return ""
+        slow = f"{duration(1 / rate)} a {self.unit.removesuffix('s')}"
+        return slow if rate < 0.1 else f"{_number(rate)} {self.unit}/s"
+
+    def _left(self, seconds: float) -> str:
+        done, total = self.count - self.start, (self.total or 0) - self.start
+        if not 0 < done < total or (seconds < SETTLED_S and done < SETTLED_SHARE * total):
+            return ""
+        return f"{duration((total - done) * seconds / done)} left"
+
+
+def _number(value: float) -> str:
+    """Two digits, or all before the point: megabytes may be few."""
+    return f"{value:,.0f}" if value >= 10 or not value else f"{max(value, 0.01):.2g}"
 
 
 def duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ochat_ray.errors import ConfigError
+from ochat_ray.errors import ClusterError, ConfigError
 
 # Read by Ray when it is imported or started; the user's own settings win.
 QUIET = {
@@ -42,7 +42,7 @@ def cluster(address: str | None = None, *, min_cpus: int = 1, private: bool = Fa
     With `address` (or RAY_ADDRESS, which `ray job submit` sets) joins that cluster and leaves it running.
     With neither, or with `private`, starts one on free ports, with a temporary folder and a token of its
     own and at least `min_cpus` logical CPUs, and ends it with the block. A connection that is already
-    there is used as it is. Raises ConfigError where no cluster answers.
+    there is used as it is. Raises ConfigError where no cluster answers, ClusterError where it dies.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -54,11 +54,27 @@ def cluster(address: str | None = None, *, min_cpus: int = 1, private: bool = Fa
     if ray.is_initialized():
         yield False
     elif address:
-        with _joined(address):
+        with _joined(address), _death_told():
             yield False
     else:
-        with _private(max(min_cpus, os.cpu_count() or 1)):
+        with _private(max(min_cpus, os.cpu_count() or 1)), _death_told():
             yield True
+
+
+@contextmanager
+def _death_told() -> Iterator[None]:
+    """ClusterError in place of what Ray raises where the processes died that run the cluster."""
+    from ray.exceptions import LocalRayletDiedError, NodeDiedError, RpcError
+
+    try:
+        yield
+    except (LocalRayletDiedError, NodeDiedError, RpcError) as error:
+        line = (
+            f"the Ray cluster died or cannot be reached any more ({type(error).__name__}), perhaps for want "
+            "of memory; run the same command again to go on: what was finished is kept"
+        )
+        print(line, file=sys.stderr, flush=True)
+        raise ClusterError(line) from error
 
 
 def _authenticate() -> None:

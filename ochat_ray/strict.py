@@ -89,10 +89,23 @@ def parse(model: type[M], data: dict[str, Any], where: str, lines: dict[KeyPath,
             elif fault["type"] == "missing":
                 faults.append(f"{place}: `{name}` is missing; add it")
             else:
-                message = fault["msg"].removeprefix("Value error, ")
                 value = "" if isinstance(fault["input"], dict) else f" = {fault['input']!r}"
-                faults.append(f"{place}: `{name}`{value}: {message}")
+                faults.append(
+                    f"{place}: `{name}`{value}: {_expected(fault['type'], fault['msg'], fault['input'])}"
+                )
         raise ConfigError("\n".join(faults)) from None
+
+
+def _expected(kind: str, message: str, value: Any) -> str:
+    if kind != "tuple_type":
+        return message.removeprefix("Value error, ")
+    example = "" if isinstance(value, dict) else f"; write {_in_flow([value])}"
+    return f"expected a list{example}"
+
+
+def _in_flow(value: Any) -> str:
+    """A value as YAML in one line, e.g. `[GPT-4]`."""
+    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6).strip()
 
 
 def key_paths(model: type[StrictModel], prefix: str = "") -> list[str]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ochat_ray.conversation import Message, Rendered, Role
-from ochat_ray.errors import RequestError
+from ochat_ray.errors import CheckpointError, RequestError
 from ochat_ray.model_types import AUTO, CONDITION, ModelType
 from ochat_ray.tokenizer import ESCAPE, SEGMENT, ChatTokenizer
 
@@ -52,10 +52,16 @@ class ChatTemplate:
         self.model_type = model_type
         self.tokenizer = tokenizer
         self.bos = tokenizer.bos_token if model_type.bos == AUTO else model_type.bos
-        self.bos_ids = [tokenizer.special_id(self.bos)] if self.bos else []
-        self.eot_id = tokenizer.special_id(model_type.eot)
-        for token in model_type.special_tokens:
-            tokenizer.special_id(token)
+        specials = [*([self.bos] if self.bos else []), model_type.eot, *model_type.special_tokens]
+        missing = next((token for token in specials if token not in tokenizer.special_ids), None)
+        if missing is not None:
+            raise CheckpointError(
+                f"the tokenizer has no special token {missing!r} (it has "
+                f"{', '.join(map(repr, list(tokenizer.special_ids)[:8])) or 'none'}); "
+                f"add it with `ochat-ray base OUTPUT --from MODEL_DIR model_type={model_type.name}`"
+            )
+        self.bos_ids = [tokenizer.special_ids[self.bos]] if self.bos else []
+        self.eot_id = tokenizer.special_ids[model_type.eot]
         self._prefixes: dict[tuple[Role, str | None], NDArray[np.int32]] = {}
 
     @property

@@ -107,21 +107,10 @@ class ChatTokenizer:
         ids: list[int] = []
         for part in re.split("(" + "|".join(map(re.escape, specials)) + ")", prefix):
             if part in specials:
-                ids.append(self.special_id(part))
+                ids.append(self.special_ids[part])
             elif part:
                 ids += self.encode(part)
         return ids
-
-    def special_id(self, token: str) -> int:
-        """The id of an added token. Raises CheckpointError naming it where the tokenizer has none."""
-        try:
-            return self.special_ids[token]
-        except KeyError:
-            raise CheckpointError(
-                f"the tokenizer has no special token {token!r} (it has "
-                f"{', '.join(map(repr, list(self.special_ids)[:8])) or 'none'}); "
-                "add it with `ochat-ray base OUTPUT --from MODEL_DIR`"
-            ) from None
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids; special ids are left out. Inverse of `encode` for lossless tokenizers."""

@@ -90,7 +90,9 @@ class PersonalDataConfig(StrictModel):
     """`mask` puts `[EMAIL]` and the like in their place, also in what is turned away for another reason, but
     not in the bytes of documents that nobody could read; `drop` turns the conversation away, as it is."""
     kinds: tuple[PersonalKind, ...] = ("email", "phone", "card", "iban", "key", "ip")
-    """What is looked for."""
+    """What is looked for. What examples use is nobody's and left alone: placeholder people and addresses at
+    example domains, test card numbers, IBANs of documentation, 555 numbers and those kept for drama, public
+    name servers, keys such as `AKIA...EXAMPLE`."""
 
 
 class DecontaminationConfig(StrictModel):

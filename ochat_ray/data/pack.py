@@ -41,9 +41,9 @@ def pack(
     files = [file for file in found.files if file.format.kind in KINDS]
     if not files:
         raise DataError(f"{', '.join(map(str, inputs))}: no saved pages, nor archives of them, to pack")
-    left_out = len(found.left_out) + len(found.files) - len(files)
+    left_out = found.left_out + [file.path for file in found.files if file.format.kind not in KINDS]
     if left_out:
-        say(f"left out, as no pages or not looked at: {left_out:,} files")
+        say(f"left out, as no pages or not looked at: {len(left_out):,} files, such as {left_out[0]}")
     facts = {"kind": "packed", "source": found.folder.location, "inputs": digest(files), "shard_mb": shard_mb}
     finished = open_output(folder, facts)
     if finished is not None:

@@ -1,4 +1,5 @@
-"""From saved chats to a prepared folder, on Ray Data. The only module of the data stage that knows Ray.
+"""From saved chats to a prepared folder, on Ray Data. The only module of the data stage that knows Ray, which
+is imported where it is needed: a plan is made, and wrong ones are refused, before Ray is started.
 
 Stages, each a set of files that a later run finds and does not make again: clean units of input into parts;
 bring the copies of each text together (a shuffle into shards); find near-duplicates, if that is wanted;
@@ -13,15 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
-import ray.data
 
 from ochat_ray.config import Recipe
 from ochat_ray.data.examples import chosen, is_among
 from ochat_ray.data.facts import add_counts
 from ochat_ray.data.filters import Questions
+from ochat_ray.data.outcome import nothing_held_out
 from ochat_ray.data.read.find import Inputs, find_inputs
 from ochat_ray.data.read.formats import Kind
 from ochat_ray.data.read.units import Piece, splits, units, whole
@@ -33,7 +34,7 @@ from ochat_ray.data.targets import Target, load_targets
 from ochat_ray.data.workspace import close, code_version, filling, open_output, say
 from ochat_ray.manifest import digest, file_facts, versions, write_manifest
 from ochat_ray.progress import Progress
-from ochat_ray.storage import is_remote, storage
+from ochat_ray.storage import Storage, is_remote, storage
 
 SMALL = 100_000  # documents that one worker brings together before a shuffle's workers have started
 POINTS = 2000  # conversations on the report's map, about
@@ -57,16 +58,50 @@ def prepare(
 
     Raises DataError for unusable input or output folders, CheckpointError for an unusable base.
     """
-    targets = load_targets(recipe, bases)
+    return carry_out(plan(inputs, output, recipe, bases, kind=kind))
+
+
+class Plan(NamedTuple):
+    """A preparation that can begin: what goes in, where it goes, and all that decides what is made of it.
+
+    `finished` is the manifest, where all of it was done before.
+    """
+
+    found: Inputs
+    folder: Storage
+    recipe: Recipe
+    targets: tuple[Target, ...]
+    questions: Questions
+    facts: dict[str, Any]
+    finished: dict[str, Any] | None
+
+
+def plan(
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    recipe: Recipe,
+    bases: Sequence[str | Path],
+    *,
+    kind: Kind | None = None,
+) -> Plan:
+    """What `prepare` would do. Needs no Ray, and raises what can be told before it is started."""
     folder = storage(output)
     found = find_inputs([str(text) for text in inputs], kind, leave_out=[output, *_folders(bases)])
     if found.left_out:
         say(f"left out: {len(found.left_out):,} files, such as {found.left_out[0]}")
+    targets = load_targets(recipe, bases)
     questions = Questions.load(recipe.data.filters.decontamination, _read_anywhere)
     facts = facts_of(found, kind, recipe, targets, questions)
     finished = open_output(folder, facts)
     if finished is not None:
         say(f"{folder.location}: already prepared from these files with these settings; nothing to do")
+    return Plan(found, folder, recipe, targets, questions, facts, finished)
+
+
+def carry_out(planned: Plan) -> dict[str, Any]:
+    """Do what is planned, unless it is done; returns the manifest. Needs an initialised Ray."""
+    found, folder, recipe, targets, questions, facts, finished = planned
+    if finished is not None:
         return finished
     with filling(folder, facts, _digests(facts), OUTPUTS) as stages, settings():
         job = Job(found.folder, folder, stages, recipe.data, questions, targets)
@@ -85,6 +120,8 @@ def prepare(
         counts["ignored"] = done["ignored"]
         assert counts["documents"] == done["documents"], counts
         assert counts["kept"] + sum(counts["rejected"].values()) == counts["documents"], counts
+        if recipe.data.eval_fraction and nothing_held_out(counts):
+            say(f"no conversation is held out: raise data.eval_fraction ({recipe.data.eval_fraction})")
         manifest = write_manifest(folder, files, {**facts, "counts": counts})
         close(folder)
         return manifest
@@ -97,7 +134,7 @@ def facts_of(
     data = recipe.data.model_dump(mode="json", exclude={"task_mb"})  # how the work is cut up changes nothing
     return {
         "kind": "prepared",
-        "source": found.folder.location,
+        "source": found.named,
         "format": kind,
         "inputs": digest(found.files),
         "questions": questions.digest,
@@ -227,6 +264,8 @@ def _near(documents: int, job: Job) -> None:
 
 
 def _find_pairs(documents: int, job: Job) -> None:
+    import ray.data
+
     shards = range(job.shards)
     if documents <= SMALL:
         bands = _map(ray.data.from_arrow(pa.table({"shard": list(shards)})), near.bands_of, job=job)
@@ -277,6 +316,8 @@ def _shard(number: int) -> pa.Table:
 
 def _one_by_one(name: str, values: Sequence[Any]) -> Any:
     """A dataset with a block for each value."""
+    import ray.data
+
     return ray.data.from_arrow([pa.table({name: [value]}) for value in values])
 
 
@@ -295,6 +336,8 @@ def _finished(job: Job, stage: str, kind: str = "json") -> frozenset[int]:
 
 def run(rows: Sequence[pa.Table], stage: Callable[..., Any], job: Any, **more: Any) -> Iterator[pa.Table]:
     """Apply a stage to tables, a task each; yields counts as they come, also those of unfinished tasks."""
+    import ray.data
+
     if not rows:
         return
     context = ray.data.DataContext.get_current()
@@ -321,6 +364,8 @@ def _blocks(dataset: Any) -> Iterator[pa.Table]:
 @contextmanager
 def settings() -> Iterator[None]:
     """Ray Data without progress bars and remarks of its own, and with shuffles whose memory is bounded."""
+    import ray.data
+
     context = ray.data.DataContext.get_current()
     logger = logging.getLogger("ray.data")
     ours = {

@@ -6,6 +6,7 @@ that results of other inputs, settings or code are never taken for these.
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -52,7 +53,8 @@ LIBRARIES = (
 def open_output(output: Storage, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """The manifest if `output` is finished and made of the same facts; else None.
 
-    Raises DataError for a folder that is finished with other facts, or holds anything else.
+    Raises DataError for a folder that is finished with other facts, holds anything else, is being filled by
+    another run, or cannot be written to.
     """
     where = output.location
     if isinstance(output, LocalStorage) and output.root.exists() and not output.root.is_dir():
@@ -70,7 +72,8 @@ def open_output(output: Storage, facts: Mapping[str, Any]) -> dict[str, Any] | N
             f"{where}: an unfinished run fills it with {before.get('kind')}, not {facts['kind']} data; "
             "choose another output folder, or delete this one"
         )
-    return None
+    with _locked(output):
+        return None
 
 
 @contextmanager
@@ -87,11 +90,11 @@ def filling(
     stages = {name: f"{WORK}/{name}-{value[:16]}" for name, value in digests.items()}
     with _locked(output):
         before = _read(output, PLAN)
-        changed = " and ".join(_changes(before, facts)) if isinstance(before, dict) else ""
-        if changed:
+        differing = _differences(before, facts) if isinstance(before, dict) else ""
+        if differing:
             say(
-                f"{output.location}: goes on from an unfinished run, but {changed} changed since; "
-                "what is not the same any more is done again"
+                f"{output.location}: goes on from an unfinished run, with a difference in "
+                f"{differing}; what that touches is done again"
             )
         _clear(output, set(stages.values()), list(stages.values())[-1], outputs)
         output.write(PLAN, json_bytes(facts))
@@ -118,6 +121,13 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The deciding facts that differ, for people."""
+    if before.get("format") != now.get("format"):  # of which the formats of the files come
+        now = {**now, "inputs": before.get("inputs")}
+    return " and ".join(_changes(before, now))
+
+
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """Dotted names of the deciding facts that differ, with their values where they are short."""
     for name in sorted(before.keys() | now.keys()):
@@ -128,14 +138,15 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
             yield from _changes(old, new, f"{prefix}{name}.")
         elif old != new:
             meaning = MEANINGS.get(f"{prefix}{name}", f"{prefix}{name}".removeprefix("recipe."))
-            short = len(json.dumps(old)) + len(json.dumps(new)) < 60 and f"{prefix}{name}" not in MEANINGS
+            short = len(json.dumps(old)) + len(json.dumps(new)) < 60
             yield f"{meaning} ({json.dumps(old)}, now {json.dumps(new)})" if short else meaning
 
 
 REMARKS = ("source", "recipe.name")  # facts that decide nothing but the title of the report
 # What facts are to the user, where their names do not say it.
 MEANINGS = {
-    "inputs": "the input files",
+    "inputs": "the input files (others, or changed since)",
+    "format": "--format",
     "questions": "the files of filters.decontamination",
 }
 
@@ -147,10 +158,10 @@ def _finished(output: Storage, facts: Mapping[str, Any]) -> dict[str, Any] | Non
         raise DataError(
             f"{where}: holds something else than {facts['kind']} data; choose another output folder"
         )
-    changed = list(_changes({name: found.get(name) for name in facts}, facts))
-    if changed:
+    differing = _differences({name: found.get(name) for name in facts}, facts)
+    if differing:
         raise DataError(
-            f"{where}: already {facts['kind']}, but {' and '.join(changed)} changed since; "
+            f"{where}: already {facts['kind']}, with a difference in {differing}; "
             "choose another output folder, or delete this one"
         )
     try:
@@ -169,8 +180,10 @@ def _locked(output: Storage) -> Iterator[None]:
         (output.root / WORK).mkdir(parents=True, exist_ok=True)
         lock = lock_file(output.root / LOCK)
     except OSError as error:
+        # What /proc and its like say of a new folder sounds as if it were missing.
+        reason = "no folder can be made there" if error.errno == errno.ENOENT else error.strerror
         raise DataError(
-            f"{output.location}: cannot be written to ({error.strerror}); choose another folder"
+            f"{output.location}: cannot be written to ({reason}); choose another folder"
         ) from error
     if lock is None:
         raise DataError(f"{output.location}: another run is at work in it; wait for it, or end it")

@@ -31,10 +31,10 @@ def test_what_only_titles_the_report_changes_nothing(
         pass
     with filling(folder, renamed, {"one": "1"}, []):
         pass
-    assert "changed" not in capsys.readouterr().err
+    assert "difference" not in capsys.readouterr().err
     write_manifest(folder, {}, facts())
     assert open_output(folder, renamed) is not None
-    with pytest.raises(DataError, match=r"but data.x \(1, now 2\) changed since"):
+    with pytest.raises(DataError, match=r"a difference in data.x \(1, now 2\)"):
         open_output(folder, facts(recipe={"name": "a", "data": {"x": 2}}))
 
 

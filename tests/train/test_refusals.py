@@ -11,6 +11,8 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
+from ochat_ray import runtime
+from ochat_ray.cli import main
 from ochat_ray.config import Recipe, TrainConfig
 from ochat_ray.errors import CheckpointError, ConfigError, DataError
 from ochat_ray.model_types import load_model_type
@@ -54,6 +56,19 @@ def test_another_model_type(tmp_path: Path, data: Path, base: Path, recipe: Reci
     other = recipe.replace(model_type="openchat_v2")
     message = refusal(DataError, data, base, tmp_path / "out", other)
     assert "prepared for openchat, not for openchat_v2" in message and "--base openchat_v2=DIR" in message
+
+
+def test_the_command_refuses_before_ray_starts(
+    tmp_path: Path,
+    data: Path,
+    base: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(runtime, "cluster", lambda *_, **__: pytest.fail("Ray was started"))
+    words = ["train", str(data), str(tmp_path / "out"), "--base", str(base), "model_type=openchat_v2"]
+    assert main(words) == 2
+    assert "prepared for openchat, not for openchat_v2" in capsys.readouterr().err
 
 
 def test_tokens_by_another_template(tmp_path: Path, data: Path, base: Path, recipe: Recipe) -> None:

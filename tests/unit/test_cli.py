@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ochat_ray.cli import RECIPE_KEYS, _to_tell, main
+from ochat_ray.cli import RECIPE_KEYS, _parse, _to_tell, main
 from ochat_ray.config import Recipe
+from ochat_ray.demo import commands
 from ochat_ray.errors import DataError
+from tests.conftest import ROOT
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -118,8 +122,38 @@ def test_unknown_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> 
     assert "usage:" in capsys.readouterr().err
 
 
+def test_a_misspelt_option_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["prepare", "chats", "out", "--base", "b", "--recpie", "x"])
+    assert left.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("usage: ochat-ray prepare")
+    assert "unrecognized arguments: --recpie x; did you mean --recipe?" in err
+
+
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--list"]) == 0
     out = capsys.readouterr().out
     assert "tiny-cpu" in out
     assert "opencoder" in out
+    assert "Mistral-7B (also openchat_3.5)" in out
+
+
+def _shown(text: str) -> list[str]:
+    """The commands in a text for people, without remarks."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line.startswith("ochat-ray ")]
+
+
+def _parsed(line: str) -> argparse.Namespace:
+    return _parse(shlex.split(line, comments=True)[1:])
+
+
+def test_commands_that_the_readme_and_the_demo_show_are_understood() -> None:
+    readme = _shown((ROOT / "README.md").read_text(encoding="utf-8"))
+    demo = commands(Path("my work"), Path("my work/train/model"), "http://127.0.0.1:19000/v1")
+    assert len(readme) > 10 and len(demo) == 5
+    for line in readme + demo:
+        _parsed(line)
+    assert _parsed(demo[2]).view == "tokens"
+    assert _parsed(demo[2]).path == "my work/data"

@@ -53,6 +53,8 @@ def test_overrides() -> None:
         ("train.num_workers=99", "must be at least num_workers 99"),
         ("train=3", "train is a group; override its keys"),
         ("train.epochs=[", "not valid YAML"),
+        ("data.filters.models=GPT-4", "`data.filters.models` = 'GPT-4': expected a list; write [GPT-4]"),
+        ("data.filters.models='Model: GPT-4'", "expected a list; write ['Model: GPT-4']"),
     ],
 )
 def test_bad_overrides_say_what_to_write(override: str, message: str) -> None:

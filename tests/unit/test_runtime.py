@@ -53,6 +53,26 @@ def test_a_cluster_that_does_not_answer_is_named_in_one_line() -> None:
     assert "--address" in line
 
 
+def test_a_cluster_that_dies_under_the_work_is_told_in_one_line() -> None:
+    done = run(
+        "import os, ray, signal, sys\n"
+        "from ochat_ray import cli\n"
+        "from ochat_ray.runtime import cluster\n"
+        "def work(args):\n"
+        "    with cluster() as private:\n"
+        "        slow = ray.remote(max_retries=0)(lambda: __import__('time').sleep(600)).remote()\n"
+        "        processes = ray._private.worker._global_node.all_processes['raylet']\n"
+        "        os.kill(processes[0].process.pid, signal.SIGKILL)\n"
+        "        ray.get(slow)\n"
+        "cli._sample = work\n"
+        "sys.exit(cli.main(['sample', 'x']))\n"
+    )
+    told = [line for line in done.stderr.splitlines() if "run the same command again to go on" in line]
+    assert len(told) == 1 and "the Ray cluster died" in told[0], done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode  # 2, but for Ray's own haste
+
+
 def test_busy_ports_are_named_with_the_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -196,7 +196,8 @@ def test_every_model_type_has_its_own_hash_unless_it_renders_the_same() -> None:
 
 
 def test_tokenizer_without_eot_is_named() -> None:
-    with pytest.raises(CheckpointError, match=r"no special token '<\|end_of_turn\|>'.*ochat-ray base"):
+    remedy = "ochat-ray base OUTPUT --from MODEL_DIR model_type=openchat`"
+    with pytest.raises(CheckpointError, match=rf"no special token '<\|end_of_turn\|>'.*{remedy}"):
         ChatTemplate(load_model_type("openchat"), byte_level(["<s>", "</s>"]))
 
 

@@ -29,11 +29,15 @@ MODELS = ("tokenizer.json", "ochat.json")
 @dataclass(frozen=True)
 class Inputs:
     """The files to read below `folder`, sorted by path, and those that are not read: in no known format, of
-    models or outputs of ours, or beside a folder that stands for all."""
+    models or outputs of ours, or beside a folder that stands for all.
+
+    `named` are the folders, files and globs that were asked for, sorted.
+    """
 
     folder: Storage
     files: list[InputFile]
     left_out: list[str]
+    named: list[str]
 
 
 def find_inputs(
@@ -65,7 +69,10 @@ def find_inputs(
             f"{', '.join(inputs)}: no files to read{others}; give saved pages (.html), .json, .jsonl, "
             f".parquet, archives (.tar, .zip), or say what they are with --format {{{','.join(KINDS)}}}"
         )
-    return Inputs(folder, files, left_out)
+    named = {
+        place.folder if place.wanted is _visible else text for text, place in zip(inputs, places, strict=True)
+    }
+    return Inputs(folder, files, left_out, sorted(named))
 
 
 class _Place(NamedTuple):

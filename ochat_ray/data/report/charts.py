@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ochat_ray.data.report.histogram import Histogram
+from ochat_ray.data.report.names import topic_name
 from ochat_ray.data.report.schema import Map, Point
 
 MAP_SIZE = 10_000
@@ -184,6 +185,6 @@ def topic_labels(drawn: Map) -> list[TopicLabel]:
         places = [place(point) for point in drawn.points if point.topic == number]
         if places:
             x, y = min(places, key=lambda here: sum(abs(here[0] - x) + abs(here[1] - y) for x, y in places))
-            words = ", ".join(name.split(", ")[:3])[:_LABEL_CHARS]
+            words = topic_name(", ".join(name.split(", ")[:3])[:_LABEL_CHARS])
             labels.append(TopicLabel(x * 100 / MAP_SIZE, y * 100 / MAP_SIZE, words, len(places)))
     return sorted(labels, key=lambda label: (-label.count, label.text))

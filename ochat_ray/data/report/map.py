@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ochat_ray.data.report.words import words
+from ochat_ray.data.report.words import STOP_WORDS, words
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 TEXT_CHARS = 2000
 """Characters of a text that are looked at."""
-NO_WORDS = "(no words)"
-"""Name of the topic of texts in which there is no word."""
+NO_WORDS = "(no common words)"
+"""Name of the topic of texts that share no word with others."""
 
 _MOST_TOPICS = 14
 _DIMENSIONS = 50
@@ -33,6 +33,8 @@ _PERPLEXITY = 30
 _PLANE_WEIGHT = 2.0
 _NAME_WORDS = 5
 _FEW_TEXTS = 50
+_MANY_TEXTS = 1000
+_ITERATIONS = 500
 _HANDFUL = 5
 
 
@@ -75,10 +77,12 @@ def _tf_idf(texts: Sequence[str]) -> tuple[Any, list[str]]:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 
+    stop = ENGLISH_STOP_WORDS | STOP_WORDS
     # Few texts do not tell which words are common; nor do copies of one text.
-    for rare, common in [(3, 0.25), (1, 1.0)] if len(texts) >= _FEW_TEXTS else [(1, 1.0)]:
+    fewest = 3 if len(texts) >= _MANY_TEXTS else 2
+    for rare, common in [(fewest, 0.25), (1, 1.0)] if len(texts) >= _FEW_TEXTS else [(1, 1.0)]:
         vectorizer = TfidfVectorizer(
-            analyzer=lambda text: [word for word in words(text) if word not in ENGLISH_STOP_WORDS],
+            analyzer=lambda text: [word for word in words(text) if word not in stop],
             min_df=rare,
             max_df=common,
             max_features=20_000,
@@ -178,6 +182,7 @@ def _plane(space_ND: Floats, seed: int) -> Floats:
         init=(start_N2 * 1e-4 / max(float(start_N2.std()), 1e-9)).astype(np.float32),
         perplexity=min(_PERPLEXITY, (texts - 1) / 3),
         random_state=seed,
+        max_iter=_ITERATIONS,  # half of the default, and neighbours stay neighbours as well
         n_jobs=1,
     )
     return np.asarray(tsne.fit_transform(distance_NN), dtype=np.float64)

@@ -1,6 +1,8 @@
-"""English names of the languages that chats are mostly in, by ISO 639 code."""
+"""Names for people: of languages in English by ISO 639 code, of models, of topics."""
 
 from __future__ import annotations
+
+import unicodedata
 
 _NAMES = {
     "ar": "Arabic",
@@ -74,3 +76,14 @@ def language_name(code: str | None) -> str:
 def model_name(label: str | None) -> str:
     """The label of a model as its source gives it."""
     return "not stated" if label is None else label or "(empty label)"
+
+
+def topic_name(words: str) -> str:
+    """A topic's words, joined by commas that keep their place beside words that are read from the right."""
+    return ", ".join(map(_isolated, words.split(", "))) or "(unnamed)"
+
+
+def _isolated(word: str) -> str:
+    """A word between marks that keep its direction to itself, where that is from the right."""
+    from_right = any(unicodedata.bidirectional(char) in ("R", "AL") for char in word)
+    return f"\u2068{word}\u2069" if from_right else word

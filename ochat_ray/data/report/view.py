@@ -22,7 +22,7 @@ from ochat_ray.data.report.charts import (
     share,
     topic_labels,
 )
-from ochat_ray.data.report.names import language_name, model_name
+from ochat_ray.data.report.names import language_name, model_name, topic_name
 from ochat_ray.data.report.schema import Map, Report, Tokens
 
 MOST_ROWS = 12
@@ -146,10 +146,9 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _rejected(report: Report) -> list[Row]:
-    away = report.read - report.kept
     most = max(report.rejected.values(), default=0)
     return [
-        Row(name, count, 0, share(count, away), percent(count, most), 0, report.reasons.get(name, ""))
+        Row(name, count, 0, share(count, report.read), percent(count, most), 0, report.reasons.get(name, ""))
         for name, count in report.rejected.items()
         if count
     ]
@@ -206,7 +205,7 @@ def _cluster_sizes(report: Report) -> list[Row]:
 def _map(drawn: Map) -> MapView:
     points = drawn.points
     names = {
-        "topic": [drawn.topics[point.topic] or "(unnamed)" for point in points],
+        "topic": [topic_name(drawn.topics[point.topic]) for point in points],
         "model": [model_name(point.model) for point in points],
         "language": [language_name(point.language) for point in points],
     }

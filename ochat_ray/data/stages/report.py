@@ -31,6 +31,7 @@ from ochat_ray.manifest import file_facts, json_bytes, versions
 NAME = "report.json"  # the mark of this stage
 SEED = 42
 MAX_POINTS = 2000
+TITLE_NAMES = 3
 CLUSTERS, SHOWN_MEMBERS = 12, 8  # near-duplicates to look at
 
 
@@ -58,10 +59,10 @@ def make_report(job: Job, facts: dict[str, Any], examples: tuple[schema.Example,
     points = sorted(
         (point for one in shards for point in one["points"]), key=lambda p: (place_of(p["id"]), p["text"])
     )
-    name = PurePosixPath(facts["source"]).name
+    names = list(dict.fromkeys(PurePosixPath(source).name for source in facts["source"]))
     return schema.Report(
-        title=name,
-        input=name,
+        title=title_of(names),
+        input=", ".join(names),
         recipe=facts["recipe"]["name"],
         settings=yaml.safe_dump(facts["recipe"]["data"], sort_keys=False),
         versions=versions(),
@@ -76,6 +77,12 @@ def make_report(job: Job, facts: dict[str, Any], examples: tuple[schema.Example,
         examples=examples,
         map=_map(points[:MAX_POINTS], counts["kept"]),
     )
+
+
+def title_of(names: list[str]) -> str:
+    """The names of inputs, or the first few."""
+    more = len(names) - TITLE_NAMES
+    return ", ".join(names[:TITLE_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _funnel(counts: Counts) -> tuple[schema.Stage, ...]:

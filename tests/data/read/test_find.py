@@ -94,6 +94,16 @@ def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
         paths(tmp_path / "pipe")
 
 
+def test_what_was_asked_for_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "big/x.html", "pages/ShareGPT/y.html", "b.jsonl")
+    asked = [str(tmp_path / "pages"), str(tmp_path / "big"), f"{tmp_path}/*.jsonl"]
+    assert find_inputs(asked).named == [
+        f"{tmp_path}/*.jsonl",
+        f"{tmp_path}/big",
+        f"{tmp_path}/pages/ShareGPT",
+    ]
+
+
 def test_several_inputs_have_one_root(tmp_path: Path) -> None:
     write(tmp_path, "a/x.html", "b/y.html", "b/z.html")
     found = find_inputs([str(tmp_path / "b"), str(tmp_path / "a"), str(tmp_path / "b/y.html")])

@@ -120,6 +120,22 @@ def test_texts_without_words_are_a_topic_of_their_own_and_the_last() -> None:
     assert [topic == len(placed.topics) - 1 for topic in placed.topic] == [False, False, True, False, True]
 
 
+def test_topics_are_not_named_by_words_that_say_nothing() -> None:
+    given = [
+        f"que es el {word} de la ciudad y como se hace un {word}" for word in ("pan", "queso", "vino")
+    ] * 20
+    given += [f"was ist das {word} und wie ist es mit dem {word}" for word in ("Brot", "Bier", "Wein")] * 20
+    named = {word for name in place(given, seed=1).topics for word in name.split(", ")}
+    assert {"pan", "brot"} <= named
+    assert not named & {"es", "el", "la", "que", "ist", "das", "und", "dem"}
+
+
+def test_words_that_two_of_few_texts_share_place_them() -> None:
+    given, _ = texts(80)
+    placed = place([*given, "zymurgy quixotic", "quixotic zymurgy"], seed=1)
+    assert NO_WORDS not in placed.topics
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -14,6 +14,7 @@ from lxml import etree
 from lxml import html as lxml_html
 from pydantic import ValidationError
 
+from ochat_ray.data.report.names import topic_name
 from ochat_ray.data.report.page import render
 from ochat_ray.data.report.schema import Map, Report, Stage, start, to_json
 from tests.data.report.reports import EMPTY, NASTY, empty, full
@@ -47,6 +48,40 @@ def test_every_part_is_on_the_page_with_its_numbers() -> None:
     assert "and 3 more" in section(page, "near")
     assert "As kept" in section(page, "examples")
     assert "ray 2.60.0" in section(page, "settings")
+
+
+def test_shares_of_those_turned_away_are_of_those_read_and_say_so() -> None:
+    page = parse(render(full()))
+    assert "Of those read" in section(page, "funnel")
+    assert "model answered by a model that is not wanted 2,234 74.5%" in section(page, "funnel")
+
+
+def test_conversations_that_lost_tokens_are_called_cut_where_they_are_kept() -> None:
+    report = full()
+    assert "Conversations 397 4 145 cut" in section(parse(render(report)), "tokens")
+    dropped = report.replace(tokens=[report.tokens[0].replace(long="drop")])
+    assert "145 turned away" in section(parse(render(dropped)), "tokens")
+
+
+def test_the_map_says_why_it_does_not_show_all() -> None:
+    assert "conversations kept, a sample by a hash of their ids, laid out" in section(
+        parse(render(full())), "map"
+    )
+
+
+def test_several_inputs_are_named_and_one_is_named_once() -> None:
+    report = full().replace(title="big, pages", input="big, pages")
+    about = parse(render(report)).find_class("about")[0].text_content()
+    assert about.startswith("By the recipe openchat")
+    several = report.replace(title="a, b, c and 2 more", input="a, b, c, d, e")
+    assert "a, b, c, d, e, by the recipe" in parse(render(several)).find_class("about")[0].text_content()
+
+
+def test_words_from_the_right_keep_to_themselves_between_commas() -> None:
+    hebrew = "\u05e9\u05dc\u05d5\u05dd"
+    assert topic_name(f"{hebrew}, list, sort") == f"\u2068{hebrew}\u2069, list, sort"
+    assert topic_name("sort, list") == "sort, list"
+    assert topic_name("") == "(unnamed)"
 
 
 def test_empty_report_says_none_everywhere() -> None:
