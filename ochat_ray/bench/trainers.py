@@ -40,6 +40,7 @@ from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train import attention, log
 from ochat_ray.train.base import make_tiny
 from ochat_ray.train.batch import pack_lists
+from ochat_ray.train.flops import Size
 from ochat_ray.train.model import PackedModel
 from ochat_ray.train.packing import make_plan
 
@@ -58,7 +59,7 @@ class Used(NamedTuple):
 def main(argv: list[str]) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m ochat_ray.bench trainers", description=__doc__)
-    parser.add_argument("--conversations", type=int, default=64, help="(default 64)")
+    parser.add_argument("--conversations", type=int, default=40, help="(default 40)")
     parser.add_argument("--repeats", type=int, default=3, help="the median counts (default 3)")
     args = parser.parse_args(argv)
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -107,7 +108,8 @@ def _write_prepared(folder: Path, base: Path, found: Sequence[Ids]) -> None:
     files["tokens/openchat/eval/0.arrow"] = tokens_file([], template)
     for name, data in files.items():
         storage(folder).write(name, data)
-    write_manifest(storage(folder), {name: file_facts(data) for name, data in files.items()}, {})
+    facts = {name: file_facts(data) for name, data in files.items()}
+    write_manifest(storage(folder), facts, {"counts": {"kept": len(found)}})
 
 
 def _bare(base: Path, found: Sequence[Ids]) -> Used:
@@ -117,7 +119,8 @@ def _bare(base: Path, found: Sequence[Ids]) -> Used:
     model = PackedModel(AutoModelForCausalLM.from_pretrained(base, attn_implementation=attention.NAME))
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
     lengths = np.array([len(ids) for ids in found])
-    plan = make_plan(lengths, max_tokens=MAX_TOKENS, bins_per_step=BINS, epochs=1, seed=0)
+    settings = {"bins_per_step": BINS, "epochs": 1, "seed": 42}  # the seed of a recipe that names none
+    plan = make_plan(lengths, max_tokens=MAX_TOKENS, **settings, attention_cost=Size.of(base).attention_cost)
     began, tokens = 0.0, 0
     for step in range(plan.steps):
         divisor = float((lengths[plan.step(step)] - 1).sum())
