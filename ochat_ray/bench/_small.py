@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ochat_ray.bench._lengths import chats
 from ochat_ray.config import BaseConfig
+from ochat_ray.data.tokens.files import TokenRow, tokens_file
+from ochat_ray.data.tokens.fit import Row
+from ochat_ray.manifest import file_facts, write_manifest
+from ochat_ray.model_types import load_model_type
+from ochat_ray.storage import storage
+from ochat_ray.template import ChatTemplate
+from ochat_ray.tokenizer import ChatTokenizer
 
 SHAPE = BaseConfig()
 FIRST = 300  # of the ids drawn: those below are special tokens and bytes
@@ -39,3 +48,18 @@ def conversations(count: int, *, context: int) -> list[NDArray[np.int32]]:
         rng.integers(FIRST, SHAPE.vocab_size, length).astype(np.int32)
         for length in chats(count, context=context)
     ]
+
+
+def write_prepared(folder: Path, base: Path, found: Sequence[NDArray[np.int32]]) -> None:
+    """What `prepare` would have made of conversations, all of whose tokens carry loss."""
+    template = ChatTemplate(load_model_type("openchat"), ChatTokenizer.load(base))
+    rows = [
+        TokenRow(str(number), 0, None, Row(ids, np.ones(len(ids), np.float32)))
+        for number, ids in enumerate(found)
+    ]
+    files = {"tokens/openchat/train/0.arrow": tokens_file(rows, template)}
+    files["tokens/openchat/eval/0.arrow"] = tokens_file([], template)
+    for name, data in files.items():
+        storage(folder).write(name, data)
+    facts = {name: file_facts(data) for name, data in files.items()}
+    write_manifest(storage(folder), facts, {"counts": {"kept": len(found)}})

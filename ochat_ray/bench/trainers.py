@@ -30,13 +30,6 @@ from ochat_ray.bench import _processes as processes
 from ochat_ray.bench import _small as small
 from ochat_ray.bench import record
 from ochat_ray.config import load_recipe
-from ochat_ray.data.tokens.files import TokenRow, tokens_file
-from ochat_ray.data.tokens.fit import Row
-from ochat_ray.manifest import file_facts, write_manifest
-from ochat_ray.model_types import load_model_type
-from ochat_ray.storage import storage
-from ochat_ray.template import ChatTemplate
-from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train import attention, log
 from ochat_ray.train.base import make_tiny
 from ochat_ray.train.batch import pack_lists
@@ -70,7 +63,7 @@ def main(argv: list[str]) -> None:
         work = Path(folder)
         overrides = [f"base.{name}={value}" for name, value in small.SHAPE.model_dump().items()]
         make_tiny(work / "base", load_recipe("tiny-cpu", overrides))
-        _write_prepared(work / "data", work / "base", found)
+        small.write_prepared(work / "data", work / "base", found)
         ways: dict[str, Callable[[], Used]] = {
             "bare loop over our packs": partial(_bare, work / "base", found),
             "ours, whole": partial(_ours, work),
@@ -95,21 +88,6 @@ def main(argv: list[str]) -> None:
     lines += [f"| {name} | {rate:.3f} | {rate / ours:.2f} |" for name, rate in medians.items()]
     tokens = sum(map(len, found))
     record(f"Trainers, {len(found)} conversations, {tokens:,} tokens", "\n".join(lines))
-
-
-def _write_prepared(folder: Path, base: Path, found: Sequence[Ids]) -> None:
-    """What `prepare` would have made."""
-    template = ChatTemplate(load_model_type("openchat"), ChatTokenizer.load(base))
-    rows = [
-        TokenRow(str(number), 0, None, Row(ids, np.ones(len(ids), np.float32)))
-        for number, ids in enumerate(found)
-    ]
-    files = {"tokens/openchat/train/0.arrow": tokens_file(rows, template)}
-    files["tokens/openchat/eval/0.arrow"] = tokens_file([], template)
-    for name, data in files.items():
-        storage(folder).write(name, data)
-    facts = {name: file_facts(data) for name, data in files.items()}
-    write_manifest(storage(folder), facts, {"counts": {"kept": len(found)}})
 
 
 def _bare(base: Path, found: Sequence[Ids]) -> Used:
