@@ -1,0 +1,80 @@
+"""Checkpoints of one worker: of the moment they are begun, and none where the disk is full."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from ochat_ray.config import TrainConfig
+from ochat_ray.errors import CheckpointError
+from ochat_ray.train.checkpoint import Checkpoints
+from ochat_ray.train.snapshot import Cursor
+from ochat_ray.train.strategies import Strategy, make_strategy
+
+pytestmark = pytest.mark.usefixtures("alone")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk that holds one checkpoint of the tiny model, and not two."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=800k", "tmpfs", str(folder)]
+    if os.getuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs to mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def cursor(step: int) -> Cursor:
+    return Cursor(step=step, epoch=0, updates=step, plan_hash="plan")
+
+
+def start(base: Path, folder: Path) -> tuple[Strategy, Checkpoints]:
+    cpu = torch.device("cpu")
+    strategy = make_strategy(TrainConfig(), base, cpu, torch.float32, accumulate=1)
+    return strategy, Checkpoints(str(folder), keep=2)
+
+
+def test_holds_what_was_there_when_it_was_begun(base: Path, tmp_path: Path) -> None:
+    strategy, checkpoints = start(base, tmp_path)
+    before = {name: strategy.whole(weight).clone() for name, weight in strategy.named()}
+    checkpoints.save(strategy, cursor(1))
+    with torch.no_grad():
+        for _, weight in strategy.named():
+            weight.zero_()
+    assert checkpoints.wait() is None
+    again, checkpoints = start(base, tmp_path)
+    with torch.no_grad():
+        for _, weight in again.named():
+            weight.fill_(7)
+    assert checkpoints.resume(again, "plan") == (cursor(1), [])
+    assert all(torch.equal(before[name], again.whole(weight)) for name, weight in again.named())
+
+
+def test_another_plan_is_refused(base: Path, tmp_path: Path) -> None:
+    strategy, checkpoints = start(base, tmp_path)
+    checkpoints.save(strategy, cursor(1))
+    assert checkpoints.wait() is None
+    with pytest.raises(CheckpointError, match=r"step-00000001: belongs to another packing plan \(plan, not"):
+        checkpoints.resume(strategy, "another")
+
+
+def test_on_a_full_disk_the_one_before_stays_and_is_gone_on_from(base: Path, disk: Path) -> None:
+    strategy, checkpoints = start(base, disk / "checkpoints")
+    assert checkpoints.save(strategy, cursor(1)) is None
+    assert checkpoints.save(strategy, cursor(2)) is None  # of the first, which was written
+    problem = checkpoints.wait()
+    assert problem is not None
+    assert problem.startswith("step 2: the checkpoint could not be written: ")
+    assert problem.endswith("No space left on device")
+    assert [path.name for path in (disk / "checkpoints").iterdir()] == ["step-00000001"]
+    strategy, checkpoints = start(base, disk / "checkpoints")
+    assert checkpoints.resume(strategy, "plan") == (cursor(1), [])
