@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +16,9 @@ from ochat_ray.errors import ConfigError
 from ochat_ray.train.batch import PackedBatch, pack_lists
 from ochat_ray.train.model import PackedModel, build, check_weights, layers, restore_buffers
 from ochat_ray.train.strategies.base import MOMENTS, Strategy
+from ochat_ray.train.strategies.settings import deepspeed_settings
 from ochat_ray.train.together import together
 from ochat_ray.train.weights import Weights
-
-# What the loop does itself. For what the recipe decides, a file may say "auto", or the same.
-REFUSED = ("optimizer", "scheduler", "train_batch_size", "fp16")
-REMEDY = 'set it in the recipe and take it out of the file, or write "auto" there'
 
 
 class Zero(Strategy):
@@ -35,7 +31,7 @@ class Zero(Strategy):
         self.stage = int(config.strategy.removeprefix("zero"))
         with together():
             deepspeed = _import(device)
-            settings = _settings(config, self.stage, dtype, accumulate)
+            settings = deepspeed_settings(config, self.stage, dtype, accumulate)
             weights = Weights(base)
         with together():
             self.model = self._build(deepspeed, config, base, device, settings)
@@ -140,52 +136,6 @@ class Zero(Strategy):
             utils.safe_set_local_fp32_param(weight, own)
         else:
             utils.safe_set_local_optimizer_state(weight, own, moment)
-
-
-def _settings(config: TrainConfig, stage: int, dtype: torch.dtype, accumulate: int) -> dict[str, Any]:
-    """DeepSpeed's settings: the recipe's, and the user's own beside them."""
-    ours: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": accumulate,
-        "gradient_clipping": config.max_grad_norm,
-        "zero_optimization": {"stage": stage},
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-    }
-    if dtype == torch.bfloat16:
-        ours |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
-    if config.cpu_offload:
-        ours["zero_optimization"]["offload_optimizer"] = {"device": "cpu"}
-        if stage == 3:
-            ours["zero_optimization"]["offload_param"] = {"device": "cpu"}
-    if config.deepspeed is None:
-        return ours
-    path = Path(config.deepspeed)
-    try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"train.deepspeed = {path}: cannot be read as JSON ({error})") from error
-    if not isinstance(theirs, dict):
-        raise ConfigError(f"train.deepspeed = {path}: expected an object of settings")
-    for key in REFUSED:
-        if theirs.get(key, "auto") != "auto":
-            raise ConfigError(f"{path}: {key} is not for DeepSpeed to decide here; {REMEDY}")
-    return _merge(ours, {key: value for key, value in theirs.items() if key not in REFUSED}, "", path)
-
-
-def _merge(ours: dict[str, Any], theirs: dict[str, Any], below: str, path: Path) -> dict[str, Any]:
-    merged = dict(ours)
-    for key, value in theirs.items():
-        name = f"{below}{key}"
-        if isinstance(value, dict) and isinstance(ours.get(key), dict):
-            merged[key] = _merge(ours[key], value, f"{name}.", path)
-        elif value == "auto":
-            continue
-        elif key in ours and value != ours[key]:
-            raise ConfigError(f"{path}: {name} = {value!r}, but the recipe makes it {ours[key]!r}; {REMEDY}")
-        else:
-            merged[key] = value
-    return merged
 
 
 def _import(device: torch.device) -> Any:

@@ -1,0 +1,64 @@
+"""DeepSpeed's settings: the recipe's, and a file of the user's own beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ochat_ray.config import TrainConfig
+from ochat_ray.errors import ConfigError
+
+# What the loop does itself. For what the recipe decides, a file may say "auto", or the same.
+REFUSED = ("optimizer", "scheduler", "train_batch_size", "fp16")
+REMEDY = 'set it in the recipe and take it out of the file, or write "auto" there'
+
+
+def deepspeed_settings(
+    config: TrainConfig, stage: int, dtype: torch.dtype, accumulate: int
+) -> dict[str, Any]:
+    """What `deepspeed.initialize` takes. Raises ConfigError where the file says otherwise than the recipe."""
+    ours: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": accumulate,
+        "gradient_clipping": config.max_grad_norm,
+        "zero_optimization": {"stage": stage},
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+    }
+    if dtype == torch.bfloat16:
+        ours |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
+    if config.cpu_offload:
+        ours["zero_optimization"]["offload_optimizer"] = {"device": "cpu"}
+        if stage == 3:
+            ours["zero_optimization"]["offload_param"] = {"device": "cpu"}
+    if config.deepspeed is None:
+        return ours
+    path = Path(config.deepspeed)
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"train.deepspeed = {path}: cannot be read as JSON ({error})") from error
+    if not isinstance(theirs, dict):
+        raise ConfigError(f"train.deepspeed = {path}: expected an object of settings")
+    for key in REFUSED:
+        if theirs.get(key, "auto") != "auto":
+            raise ConfigError(f"{path}: {key} is not for DeepSpeed to decide here; {REMEDY}")
+    return _merge(ours, {key: value for key, value in theirs.items() if key not in REFUSED}, "", path)
+
+
+def _merge(ours: dict[str, Any], theirs: dict[str, Any], below: str, path: Path) -> dict[str, Any]:
+    merged = dict(ours)
+    for key, value in theirs.items():
+        name = f"{below}{key}"
+        if isinstance(value, dict) and isinstance(ours.get(key), dict):
+            merged[key] = _merge(ours[key], value, f"{name}.", path)
+        elif value == "auto":
+            continue
+        elif key in ours and value != ours[key]:
+            raise ConfigError(f"{path}: {name} = {value!r}, but the recipe makes it {ours[key]!r}; {REMEDY}")
+        else:
+            merged[key] = value
+    return merged
