@@ -72,8 +72,10 @@ class Checkpoints:
         try:
             cursor, files = snapshot.opened(self.storage, name)
             problem = None
+        except FileNotFoundError:
+            problem = "it was not finished"
         except (OSError, ValueError) as error:
-            problem = f"it was not finished ({_line(error)})"
+            problem = f"it cannot be read ({_line(error)})"
         if (found := self._first_of(problem)) is not None:
             return found
         if cursor.plan_hash != plan_hash:

@@ -116,7 +116,8 @@ def build(base: Path, config: TrainConfig) -> PackedModel:
 
 def check_weights(model: PackedModel, weights: Weights) -> None:
     """Raises CheckpointError naming the tensors where the folder's are not those of the model."""
-    own = {name: weight.shape for name, weight in parameters(model)}
+    # ZeRO-3 has cut the weights up by now, and keeps the shapes that they had.
+    own = {name: getattr(weight, "ds_shape", weight.shape) for name, weight in parameters(model)}
     missing = sorted(name for name in own if name not in weights.names)
     if missing:
         raise CheckpointError(

@@ -35,8 +35,7 @@ class Zero(Strategy):
             weights = Weights(base)
         with together():
             self.model = self._build(deepspeed, config, base, device, settings)
-            if self.stage < 3:
-                check_weights(self.model, weights)
+            check_weights(self.model, weights)
         self._read(deepspeed, weights)
         for layer in layers(self.model) if config.compile else ():
             layer.compile(dynamic=True)
