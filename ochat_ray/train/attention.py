@@ -6,6 +6,8 @@ Every model that takes its attention from transformers' registry runs it unchang
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -61,21 +63,49 @@ def _on_cuda(
     scaling: float | None,
     window: int | None,
 ) -> torch.Tensor:
+    query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+    seen = (window - 1 if window else -1, 0)  # positions before and after each that it may look at
+    flash = _flash_attn()
+    if flash is not None:
+        out: torch.Tensor = flash(
+            query,
+            key,
+            value,
+            cu_seqlens,
+            cu_seqlens,
+            longest,
+            longest,
+            softmax_scale=scaling,
+            causal=True,
+            window_size=seen if window else (-1, -1),
+        )
+        return out
     from torch.nn.attention.varlen import varlen_attn
 
-    out: torch.Tensor = varlen_attn(
-        query.contiguous(),
-        key.contiguous(),
-        value.contiguous(),
+    own: torch.Tensor = varlen_attn(
+        query,
+        key,
+        value,
         cu_seqlens,
         cu_seqlens,
         longest,
         longest,
         scale=scaling,
-        window_size=(window - 1 if window else -1, 0),
+        window_size=seen,
         enable_gqa=query.shape[1] != key.shape[1],
     )
-    return out
+    return own
+
+
+@functools.cache
+def _flash_attn() -> Callable[..., torch.Tensor] | None:
+    """The kernel of flash-attn (Dao 2023), where its maker's package is installed."""
+    try:
+        from flash_attn import flash_attn_varlen_func
+    except ImportError:
+        return None
+    found: Callable[..., torch.Tensor] = flash_attn_varlen_func
+    return found
 
 
 def _on_cpu(

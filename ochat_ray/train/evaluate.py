@@ -31,8 +31,8 @@ def evaluate(strategy: Strategy, feed: Feed, device: torch.device) -> dict[str, 
     weights.index_add_(0, numbers_N, torch.from_numpy(feed.weights_N))
     found: dict[str, Any] = {"eval_loss": sums.sum().item() / (weights.sum().item() or 1.0)}
     if len(classes.names) > 1:
-        means = (sums.cpu() / weights.where(weights > 0, 1.0)).tolist()
-        found["eval_losses"] = dict(zip(classes.names, means, strict=True))
+        triples = zip(classes.names, sums.tolist(), weights.tolist(), strict=True)
+        found["eval_losses"] = {name: total / weight for name, total, weight in triples if weight}
     return found
 
 

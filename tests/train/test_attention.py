@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from ochat_ray.train import attention
 from ochat_ray.train.attention import packed_attention
 
 BORDERS = torch.tensor([0, 5, 69, 86], dtype=torch.int32)
@@ -43,3 +44,32 @@ def test_borders_and_windows_matter_on_cpus(window: int | None) -> None:
 def test_variable_length_kernel_agrees_with_segments(window: int | None) -> None:
     on_gpu = attend("cuda", torch.bfloat16, window)
     torch.testing.assert_close(on_gpu, attend("cpu", torch.float32, window), atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("window", [None, 16])
+def test_flash_attn_is_asked_for_the_same(monkeypatch: pytest.MonkeyPatch, window: int | None) -> None:
+    """Its package needs a GPU; a stand-in here takes its arguments and computes with them on the CPU."""
+
+    def flash_attn_varlen_func(
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        cu_seqlens_q: torch.Tensor,
+        cu_seqlens_k: torch.Tensor,
+        max_seqlen_q: int,
+        max_seqlen_k: int,
+        *,
+        softmax_scale: float,
+        causal: bool,
+        window_size: tuple[int, int],
+    ) -> torch.Tensor:
+        assert causal and torch.equal(cu_seqlens_q, cu_seqlens_k) and max_seqlen_q == max_seqlen_k == LONGEST
+        left = window_size[0] + 1 if window_size != (-1, -1) else None
+        return attention._on_cpu(q, k, v, cu_seqlens_q, softmax_scale, left)
+
+    monkeypatch.setattr(attention, "_flash_attn", lambda: flash_attn_varlen_func)
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(int(BORDERS[-1]), heads, 64) for heads in (4, 2, 2)]
+    q, k, v = (torch.randn(shape, generator=generator) for shape in shapes)
+    found = attention._on_cuda(q, k, v, BORDERS, LONGEST, 0.125, window)
+    assert torch.equal(found, attention._on_cpu(q, k, v, BORDERS, 0.125, window))

@@ -217,6 +217,20 @@ def test_a_run_that_diverges_stops_before_it_is_saved(
     assert not (tmp_path / "out/model").exists() and len(attempts(tmp_path / "out")) == 1
 
 
+def test_steps_that_diverge_are_left_out_and_named(
+    data: Path, base: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    wild = recipe.train.replace(learning_rate=1e30, warmup_ratio=0.0, divergence="skip", epochs=1)
+    result = train(data, base, tmp_path / "out", recipe.replace(train=wild))
+    first, *others = [entry for entry in log_of(result) if "epoch" in entry]
+    assert first["loss"] == result.first_loss == result.last_loss
+    assert len(others) == result.steps - 1 > 3
+    for entry in others:
+        assert entry["skipped"] == "loss nan" and "loss" not in entry
+        assert set(entry["samples"]) <= {f"{part}-{n}" for part in range(2) for n in range(36)}
+        assert entry["samples"]
+
+
 def test_the_output_says_which_run_it_holds(finished: TrainResult) -> None:
     identity = json.loads((finished.model.parent / "run.json").read_text())
     assert identity["train.learning_rate"] == 1e-2
