@@ -17,7 +17,7 @@ STAGES = ["split", "clean", "distinct", "near", "finish"]
 
 
 def digests(*overrides: str, source: str = "/chats", max_tokens: int = 100) -> dict[str, str]:
-    found = Inputs(storage(source), [], [])
+    found = Inputs(storage(source), [], [], [source])
     recipe = load_recipe("openchat", list(overrides))
     return _digests(facts_of(found, None, recipe, [target(max_tokens=max_tokens)], Questions.NONE))
 

@@ -60,10 +60,9 @@ def test_a_cluster_that_dies_under_the_work_is_told_in_one_line() -> None:
         "from ochat_ray.runtime import cluster\n"
         "def work(args):\n"
         "    with cluster() as private:\n"
-        "        slow = ray.remote(max_retries=0)(lambda: __import__('time').sleep(600)).remote()\n"
         "        processes = ray._private.worker._global_node.all_processes['raylet']\n"
         "        os.kill(processes[0].process.pid, signal.SIGKILL)\n"
-        "        ray.get(slow)\n"
+        "        ray.get(ray.remote(max_retries=0)(lambda: 1).remote())\n"
         "cli._sample = work\n"
         "sys.exit(cli.main(['sample', 'x']))\n"
     )
