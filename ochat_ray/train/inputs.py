@@ -41,7 +41,7 @@ def make_inputs(
         tokens = Tokens.load(_local(data, token_files(data, model_type, split), aside, folders.tokens, split))
         if not len(tokens):
             continue
-        _check_lengths(tokens, data.location, base, config)
+        _check_lengths(tokens, data.location, base, model_type, config)
         plan = make_plan(
             tokens.lengths_N,
             max_tokens=config.max_tokens,
@@ -84,7 +84,8 @@ def has_rows(folder: Path) -> bool:
     return (folder / PLAN).exists()
 
 
-def _check_lengths(tokens: Tokens, data: str, base: Path, config: TrainConfig) -> None:
+def _check_lengths(tokens: Tokens, data: str, base: Path, model_type: ModelType, config: TrainConfig) -> None:
+    remedy = f"extend it with `ochat-ray base OUTPUT --from {base} model_type={model_type.name}`"
     longest = int(tokens.lengths_N.max())
     if longest > config.max_tokens:
         raise DataError(
@@ -96,14 +97,13 @@ def _check_lengths(tokens: Tokens, data: str, base: Path, config: TrainConfig) -
     if positions is not None and longest > positions:
         raise CheckpointError(
             f"{base}/config.json: {positions:,} positions, but the longest conversation has "
-            f"{longest:,} tokens; "
-            "extend it with `ochat-ray base OUTPUT --from MODEL_DIR`, or lower data.max_tokens"
+            f"{longest:,} tokens; {remedy}, or lower data.max_tokens"
         )
     entries = ChatTokenizer.load(base).vocab_size
     if entries > shape.get("vocab_size", entries):
         raise CheckpointError(
             f"{base}/config.json: vocab_size {shape['vocab_size']:,}, but its tokenizer has {entries:,} "
-            "entries; extend it with `ochat-ray base OUTPUT --from MODEL_DIR`"
+            f"entries; {remedy}"
         )
 
 
