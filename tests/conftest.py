@@ -33,7 +33,7 @@ def shared_data() -> Path:
     return SHARED
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bucket() -> Iterator[str]:
     """A bucket of a server of its own, which this process and its children find by their environment."""
     boto3 = pytest.importorskip("boto3", reason="needs moto and flask-cors (dependency group dev)")

@@ -52,6 +52,7 @@ def follow(
     try:
         _poll(ended, watch, waiting)
     except KeyboardInterrupt:
+        watch.look()
         if not watch.line.started:  # there is nothing to save
             raise
         watch.line.tell("stopping after a last checkpoint; interrupt again to end at once")
