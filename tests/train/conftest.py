@@ -12,6 +12,7 @@ from ochat_ray.model_types import load_model_type
 from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train.base import make_tiny
+from ochat_ray.train.run import TrainResult, train
 from tests.train.prepared import write_prepared
 
 SMALL = [
@@ -20,10 +21,10 @@ SMALL = [
     "base.intermediate_size=64",
     "base.layers=2",
     "train.num_workers=2",
-    "train.epochs=10",
+    "train.epochs=5",
     "train.max_tokens=128",
     "train.bins_per_step=4",
-    "train.checkpoint.every_steps=20",
+    "train.checkpoint.every_steps=5",
     "train.learning_rate=1e-2",
 ]
 
@@ -58,6 +59,18 @@ def data(tmp_path_factory: pytest.TempPathFactory, template: ChatTemplate) -> Pa
     ]
     write_prepared(folder, template, conversations, conversations[:3])
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory,
+    data: Path,
+    base: Path,
+    recipe: Recipe,
+    ray_cluster: None,  # noqa: ARG001  (where it runs)
+) -> TrainResult:
+    """An undisturbed run with two workers by FSDP2, which others are held against."""
+    return train(data, base, tmp_path_factory.mktemp("run") / "out", recipe)
 
 
 @pytest.fixture(scope="module")

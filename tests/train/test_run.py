@@ -42,12 +42,6 @@ from tests.train.whole import whole_model
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, data: Path, base: Path, recipe: Recipe) -> TrainResult:
-    """An undisturbed run with two workers."""
-    return train(data, base, tmp_path_factory.mktemp("run") / "out", recipe)
-
-
 def log_of(result: TrainResult) -> list[dict[str, Any]]:
     return log.read(result.model.parent / "losses.jsonl")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import torch
 
 from ochat_ray.config import TrainConfig
 from ochat_ray.errors import CheckpointError
+from ochat_ray.storage import storage
 from ochat_ray.train.checkpoint import Checkpoints
-from ochat_ray.train.snapshot import Cursor
+from ochat_ray.train.snapshot import Cursor, names
 from ochat_ray.train.strategies import Strategy, make_strategy
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -37,10 +39,34 @@ def cursor(step: int) -> Cursor:
     return Cursor(step=step, epoch=0, updates=step, plan_hash="plan")
 
 
-def start(base: Path, folder: Path) -> tuple[Strategy, Checkpoints]:
+def start(base: Path, folder: Path | str) -> tuple[Strategy, Checkpoints]:
     cpu = torch.device("cpu")
     strategy = make_strategy(TrainConfig(), base, cpu, torch.float32, accumulate=1)
     return strategy, Checkpoints(str(folder), keep=2)
+
+
+def test_an_object_store_keeps_them_too(
+    bucket: str, base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    place = f"{bucket}/checkpoints"
+    strategy, checkpoints = start(base, place)
+    for step in (1, 2, 3):
+        checkpoints.save(strategy, cursor(step))
+    assert checkpoints.wait() is None
+    assert names(storage(place)) == ["step-00000003", "step-00000002"]
+    before = {name: strategy.whole(weight).clone() for name, weight in strategy.named()}
+    storage(place).write("step-00000003/__0_0.distcp", b"cut short")
+    again, checkpoints = start(base, place)
+    with torch.no_grad():
+        for _, weight in again.named():
+            weight.fill_(7)
+    found, problems = checkpoints.resume(again, "plan")
+    assert found == cursor(2)
+    assert len(problems) == 1 and "step-00000003 is not used: __0_0.distcp has 9 bytes" in problems[0]
+    assert all(torch.equal(before[name], again.whole(weight)) for name, weight in again.named())
+    assert not [*tmp_path.iterdir()]
 
 
 def test_holds_what_was_there_when_it_was_begun(base: Path, tmp_path: Path) -> None:
