@@ -88,7 +88,7 @@ def _stretch(strategy: Strategy, batch: PackedBatch, steps: int, checkpoints: Ch
         strategy.step(RATE, lambda _: True)
         if checkpoints is not None and step == 0:
             asked = time.perf_counter()
-            checkpoints.save(strategy, Cursor(step=1, epoch=0, updates=1, plan_hash=""))
+            checkpoints.save(strategy, Cursor(step=1, epoch=0, updates=1, plan_hash="", dtype="float32"))
             held = time.perf_counter() - asked
     if checkpoints is not None and (problem := checkpoints.wait()):
         raise SystemExit(problem)

@@ -28,13 +28,15 @@ class CheckpointConfig(StrictModel):
     """When checkpoints are written, where, and which are kept. Training goes on meanwhile."""
 
     folder: str | None = None
-    """Folder or s3:// or gs:// URI that every worker reaches; null for OUTPUT/checkpoints."""
+    """Folder or s3:// or gs:// URI that every worker reaches, for a folder of the run's own in it; null for
+    OUTPUT/checkpoints."""
     every_minutes: float = Field(20.0, gt=0)
     """Minutes between checkpoints; further ones at the end of each epoch and when the run is told to stop."""
     every_steps: int | None = Field(None, gt=0)
     """Optimizer steps between checkpoints, as well; null for none."""
     keep: int = Field(2, gt=0)
-    """Newest checkpoints kept, and beside them the one of the lowest loss on held-out conversations."""
+    """Newest checkpoints kept, and beside them the one of the lowest loss on held-out conversations, which
+    is written whenever there is a lower one."""
 
 
 class ExportConfig(StrictModel):
@@ -65,7 +67,8 @@ class TrainConfig(StrictModel):
     num_workers: int = Field(1, gt=0)
     """Ray Train workers; each takes one GPU, or `threads` CPUs."""
     min_workers: int | None = Field(None, gt=0)
-    """Elastic: go on with so few while nodes are missing, with more as they come; null for num_workers."""
+    """Elastic: go on with so few while nodes are missing, with more as they come, each time from the last
+    checkpoint; null for num_workers."""
     use_gpu: bool | Literal["auto"] = "auto"
     """Train on GPUs; `auto` does where the cluster has one for each worker as the run starts."""
     threads: int = Field(1, gt=0)

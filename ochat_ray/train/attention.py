@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AttentionInterface
 
+from ochat_ray.errors import CheckpointError
+
 NAME = "ochat_packed"
 
 
@@ -34,6 +36,8 @@ def packed_attention(
     sliding_window: int | None = None,
     cu_seq_lens_q: torch.Tensor | None = None,
     max_length_q: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention over (1, heads, T, D) with grouped key/value heads; returns (1, T, heads, D).
@@ -41,6 +45,11 @@ def packed_attention(
     Dropout is left out on purpose: results must not depend on how conversations were packed.
     """
     assert attention_mask is None and query_BADT.shape[0] == 1
+    if softcap is not None or s_aux is not None:
+        raise CheckpointError(
+            "attention with capped logits or sinks cannot be computed in packs; train a model without, "
+            "such as Llama or Mistral"
+        )
     query, key, value = (x[0].transpose(0, 1) for x in (query_BADT, key, value))  # (T, heads, D)
     length = len(query)
     if cu_seq_lens_q is None or max_length_q is None:

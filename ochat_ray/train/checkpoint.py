@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
 
 from ochat_ray.errors import CheckpointError
-from ochat_ray.storage import LocalStorage, read, storage
+from ochat_ray.storage import LocalStorage, storage
 from ochat_ray.train import snapshot
 from ochat_ray.train.snapshot import Cursor, Files
 from ochat_ray.train.strategies import Strategy
+
+FETCHES = 8  # files of a checkpoint that are fetched from an object store at a time
 
 
 class Checkpoints:
@@ -33,7 +36,8 @@ class Checkpoints:
     def __init__(self, location: str, keep: int) -> None:
         self.storage = storage(location)
         self.keep = keep
-        self.group = dist.new_group(backend="gloo")
+        # While one worker of a host fetches a large checkpoint, the others wait.
+        self.group = dist.new_group(backend="gloo", timeout=timedelta(hours=4))
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.running: Future[str | None] | None = None
 
@@ -54,20 +58,20 @@ class Checkpoints:
         self.running = None
         return problem
 
-    def resume(self, strategy: Strategy, plan_hash: str) -> tuple[Cursor | None, list[str]]:
+    def resume(self, strategy: Strategy, plan_hash: str, dtype: str) -> tuple[Cursor | None, list[str]]:
         """Load the newest whole checkpoint; its cursor, and what is wrong with newer ones.
 
-        Raises CheckpointError if it is of another plan.
+        Raises CheckpointError if it is of another plan, or was computed in another dtype.
         """
         problems: list[str] = []
         for name in self._from_first(snapshot.names(self.storage)):
-            cursor = self._load(name, strategy, plan_hash)
+            cursor = self._load(name, strategy, plan_hash, dtype)
             if isinstance(cursor, Cursor):
                 return cursor, problems
             problems.append(f"checkpoint {self.storage.location}/{name} is not used: {cursor}")
         return None, problems
 
-    def _load(self, name: str, strategy: Strategy, plan_hash: str) -> Cursor | str:
+    def _load(self, name: str, strategy: Strategy, plan_hash: str, dtype: str) -> Cursor | str:
         """Load a checkpoint, or say what is wrong with it."""
         try:
             cursor, files = snapshot.opened(self.storage, name)
@@ -82,6 +86,11 @@ class Checkpoints:
             raise CheckpointError(
                 f"{self.storage.location}/{name}: belongs to another packing plan "
                 f"({cursor.plan_hash[:12]}, not {plan_hash[:12]}); give another output folder"
+            )
+        if cursor.dtype != dtype:
+            raise CheckpointError(
+                f"{self.storage.location}/{name}: was computed in {cursor.dtype}, and the run would go on in "
+                f"{dtype}; set train.dtype={cursor.dtype}, or train.use_gpu as it was"
             )
         with self._fetched(name, files) as (folder, mine):
             damage = (snapshot.damage(folder, file, files[file]) for file in mine)
@@ -112,7 +121,7 @@ class Checkpoints:
             for path in snapshot.written_by(folder, dist.get_rank()):
                 files[path.name] = snapshot.facts(path)
                 if not self._local:
-                    self.storage.write(f"{cursor.name}/{path.name}", path.read_bytes())
+                    snapshot.send(path, self.storage, f"{cursor.name}/{path.name}")
         except (CheckpointException, Exception) as error:  # the former, of torch, is no Exception
             problem = _line(error)
         if not self._local:
@@ -150,11 +159,9 @@ class Checkpoints:
         try:
             if first:
                 folder.mkdir(exist_ok=True)
-                for file in files:
-                    try:
-                        (folder / file).write_bytes(read(self.storage, f"{name}/{file}"))
-                    except OSError:
-                        continue  # the check will say that it is missing
+                with ThreadPoolExecutor(FETCHES) as pool:
+                    for file in files:
+                        pool.submit(snapshot.fetch, self.storage, f"{name}/{file}", folder / file)
             dist.barrier(self.group)
             yield folder, sorted(files) if first else []
             dist.barrier(self.group)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from ochat_ray.config import CheckpointConfig
 from ochat_ray.train import log
+
+RUN = "run"  # in run.json: the run's name among others
 
 
 class Folders:
@@ -27,6 +31,13 @@ class Folders:
         self.tensorboard = self.output / "tensorboard"
         self.trackers = self.output / "trackers"
         self.page = self.output / "training.html"
+
+    def checkpoints_of(self, config: CheckpointConfig) -> str:
+        """Where the run's checkpoints are: elsewhere in a folder of its own."""
+        if config.folder is None:
+            return str(self.checkpoints)
+        run = json.loads(self.identity.read_text(encoding="utf-8"))[RUN]
+        return f"{config.folder.rstrip('/')}/{run}"
 
     def epoch(self, number: int) -> Path:
         """The model as it was at the end of an epoch, from 1."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from ochat_ray.errors import CheckpointError
 from ochat_ray.manifest import digest, file_sha256, manifest_hash, write_json
 from ochat_ray.storage import leftovers, lock_file
 from ochat_ray.template import ChatTemplate
-from ochat_ray.train.folders import Folders
+from ochat_ray.train.folders import RUN, Folders
 
 # Fields of `train` that change how a run is carried out but not what it computes.
 FREE = {
@@ -74,7 +75,8 @@ def claimed(folders: Folders, identity: dict[str, Any]) -> Iterator[None]:
         if folders.identity.exists():
             _compare(folders, identity)
         else:
-            write_json(folders.identity, identity)
+            # A name that no other run has, for what lies elsewhere.
+            write_json(folders.identity, {RUN: secrets.token_hex(8), **identity})
         yield
 
 
@@ -92,7 +94,7 @@ def _compare(folders: Folders, identity: dict[str, Any]) -> None:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folders.identity}: cannot be read ({error}); {REMEDY}") from error
     for name in identity | found:
-        if identity.get(name) != found.get(name):
+        if name != RUN and identity.get(name) != found.get(name):
             raise CheckpointError(
                 f"{folders.output}: holds a run with another value of {name} "
                 f"({_short(found.get(name))}, now {_short(identity.get(name))}); {REMEDY}"

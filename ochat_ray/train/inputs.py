@@ -27,13 +27,17 @@ FILES, PLAN = "files.json", "plan.npz"
 def make_inputs(
     data: Storage, model_type: ModelType, base: Path, folders: Folders, config: TrainConfig
 ) -> None:
-    """Write plans, and which files they are over, to `folders.tokens`, whole or not at all; does nothing
-    where an earlier start did. Token files stay where they are, unless that is an object store.
+    """Write plans, and which files they are over, to `folders.tokens`, whole or not at all; the plans of an
+    earlier start stay. Token files stay where they are, unless that is an object store.
 
     Raises DataError where there is nothing to train on or a conversation fits no bin, CheckpointError
     where the base model is too small for the data.
     """
     if folders.tokens.exists():
+        if isinstance(data, LocalStorage):  # which may lie elsewhere by now
+            for split in columns.SPLITS:
+                files = [str(data.root / name) for name in token_files(data, model_type, split)]
+                write_json(folders.tokens / split / FILES, files)
         return
     aside = folders.tokens.with_name(".tokens")
     shutil.rmtree(aside, ignore_errors=True)

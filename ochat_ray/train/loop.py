@@ -38,6 +38,7 @@ from ochat_ray.train.snapshot import Cursor
 from ochat_ray.train.strategies import Strategy, make_strategy
 from ochat_ray.train.together import together
 
+ASK_S = 5.0  # between looks whether a cloud takes a node back
 SUSPECTS = 4  # conversations named in a message; the log names all
 
 
@@ -80,34 +81,50 @@ class Worker:
         with together():
             check_isolation(self.strategy.model, self.device, dtype)
         self.strategy.evaluated()
-        self.feed = Feed.load(folders.tokens / "train", config.weighting)
-        held_out = folders.tokens / "eval"
-        self.held_out = Feed.load(held_out, config.weighting) if has_rows(held_out) else None
+        self.dtype = str(dtype).removeprefix("torch.")
+        with together():
+            self.feed = Feed.load(folders.tokens / "train", config.weighting)
+            held_out = folders.tokens / "eval"
+            self.held_out = Feed.load(held_out, config.weighting) if has_rows(held_out) else None
+            self.meter = Meter(self.feed, Size.of(base), config.max_tokens, self.device)
+            self.template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
         architecture = self.strategy.model.hf.config.model_type
         self.peak = peak_rate(config, architecture, self.feed.targets_per_step)
-        self.checkpoints = Checkpoints(
-            config.checkpoint.folder or str(folders.checkpoints), config.checkpoint.keep
-        )
-        self.meter = Meter(self.feed, Size.of(base), config.max_tokens, self.device)
-        self.template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
+        self.checkpoints = Checkpoints(folders.checkpoints_of(config.checkpoint), config.checkpoint.keep)
         self.updates = 0
-        self.saved_at = time.monotonic()
-        self.preempted = False
+        self.best = math.inf
+        self.saved_at = self.asked_at = time.monotonic()
+        self.preempted = self.saved_for_preemption = False
 
     def run(self) -> Stopped | None:
         """From the last checkpoint to the end."""
-        cursor, problems = self.checkpoints.resume(self.strategy, self.feed.plan.hash)
+        try:
+            done = self._resume()
+            return self._train(done)
+        except OchatError:
+            self.checkpoints.wait()  # what was being written when the run diverged is worth having
+            raise
+
+    def _resume(self) -> int:
+        """Go back to the last checkpoint; the number of steps that are done."""
+        cursor, problems = self.checkpoints.resume(self.strategy, self.feed.plan.hash, self.dtype)
         done = cursor.step if cursor else 0
         self.updates = cursor.updates if cursor else 0
         if self.first:
+            if not done and log.read(self.folders.losses):
+                problems.append(f"no whole checkpoint in {self.checkpoints.storage.location}: starts over")
             for path in (self.folders.losses, self.folders.speed):
                 log.truncate(path, done)
             log.append(self.folders.attempts, [{"step": done, "workers": dist.get_world_size()}])
         for problem in problems:
             self._note(problem)
         dist.barrier()
-        logged = [entry["loss"] for entry in log.read(self.folders.losses) if "loss" in entry]
-        self.guard = Guard(self.config, logged)
+        logged = log.read(self.folders.losses)
+        self.guard = Guard(self.config, [entry["loss"] for entry in logged if "loss" in entry])
+        self.best = min((entry["eval_loss"] for entry in logged if "eval_loss" in entry), default=math.inf)
+        return done
+
+    def _train(self, done: int) -> Stopped | None:
         plan = self.feed.plan
         for step in range(done, plan.steps):
             due, stop = self._step(step)
@@ -116,8 +133,10 @@ class Worker:
             eval_loss = self._evaluate(step) if ends_epoch or (every and (step + 1) % every == 0) else None
             if ends_epoch and self.config.export.every_epoch:
                 self._export_epoch(step)
-            if due or stop or ends_epoch:
-                self._save(Cursor(step + 1, plan.epoch(step), self.updates, plan.hash, eval_loss))
+            best = eval_loss is not None and eval_loss < self.best
+            self.best = eval_loss if best and eval_loss is not None else self.best
+            if due or stop or ends_epoch or best:
+                self._save(Cursor(step + 1, plan.epoch(step), self.updates, plan.hash, self.dtype, eval_loss))
             if stop and step + 1 < plan.steps:
                 self._note(self.checkpoints.wait())
                 return Stopped(step + 1)
@@ -142,7 +161,9 @@ class Worker:
                 losses.append(loss.detach())
             told = torch.stack([torch.stack(losses).sum(), *self._wishes(step)])
             dist.all_reduce(told)
-            total, due, stop = told.tolist()
+            total, due, stop, ask = told.tolist()
+            if ask:  # of Ray, which asks all workers together
+                self.preempted |= ray.train.get_preemption_info() is not None
             norm = strategy.step(rate, lambda norm: self.guard.fault(total, norm) is None)
         fault = self.guard.fault(total, norm)
         entry: dict[str, Any] = {"step": step + 1, "epoch": feed.plan.epoch(step) + 1}
@@ -165,17 +186,21 @@ class Worker:
         return bool(due), bool(stop)
 
     def _wishes(self, step: int) -> list[torch.Tensor]:
-        """What this worker would like after a step: a checkpoint, and an end. Any worker's wish is all's."""
+        """What this worker would like after a step: a checkpoint, an end, and to ask whether nodes will go.
+        Any worker's wish is all's."""
         checkpoint = self.config.checkpoint
-        due = stop = False
+        due = self.preempted and not self.saved_for_preemption
+        self.saved_for_preemption |= due  # the node will go, and what was not saved by then with it
+        stop = ask = False
         if self.first:
             late = time.monotonic() - self.saved_at > 60 * checkpoint.every_minutes
             every = checkpoint.every_steps
-            due = late or (every is not None and (step + 1) % every == 0)
+            due |= late or (every is not None and (step + 1) % every == 0)
             stop = self.folders.stop.exists()
-        if not self.preempted and ray.train.get_preemption_info() is not None:
-            self.preempted = due = True  # the node will go, and what was not saved by then with it
-        return [torch.tensor(float(wish), device=self.device) for wish in (due, stop)]
+            if time.monotonic() - self.asked_at > ASK_S:
+                self.asked_at = time.monotonic()
+                ask = True
+        return [torch.tensor(float(wish), device=self.device) for wish in (due, stop, ask)]
 
     def _suspects(self, step: int, losses: dict[int, torch.Tensor]) -> list[str]:
         """Ids of the conversations in the bin with the worst loss of a step: no number, or the highest."""

@@ -14,6 +14,7 @@ from ochat_ray.train.model import PackedModel, parameters
 from ochat_ray.train.strategies.base import Strategy
 
 ADAPTER = "default"
+ADAPTED = ".base_layer.weight"
 
 
 def add_adapters(model: PackedModel, config: LoraConfig, seed: int) -> dict[str, torch.Tensor]:
@@ -53,11 +54,14 @@ def merged_weights(strategy: Strategy, config: LoraConfig) -> Iterator[tuple[str
         if "lora_" in name:
             continue
         whole = strategy.whole(weight)
-        if source(name) != name:
-            stem = name.removesuffix("base_layer.weight")
-            down = strategy.whole(weights[f"{stem}lora_A.{ADAPTER}.weight"])
-            up = strategy.whole(weights[f"{stem}lora_B.{ADAPTER}.weight"])
-            whole = whole + config.alpha / config.rank * (up @ down)
+        if name.endswith(ADAPTED):
+            stem = name.removesuffix(ADAPTED)
+            down = strategy.whole(weights[f"{stem}.lora_A.{ADAPTER}.weight"])
+            up = strategy.whole(weights[f"{stem}.lora_B.{ADAPTER}.weight"])
+            added = config.alpha / config.rank * (up @ down)
+            # GPT-2's layers hold their weights the other way round.
+            turned = strategy.model.hf.get_submodule(stem).fan_in_fan_out
+            whole = whole + (added.T if turned else added)
         yield source(name), whole
 
 

@@ -17,6 +17,16 @@ from ochat_ray.train.batch import PackedBatch
 from ochat_ray.train.loss import packed_loss, row_losses
 from ochat_ray.train.weights import Weights
 
+# What some configs do to attention's or the head's logits, and the value that does nothing.
+LOGITS = {
+    "final_logit_softcapping": None,
+    "attn_logit_softcapping": None,
+    "logit_scale": 1.0,
+    "logits_scaling": 1.0,
+    "output_multiplier_scale": 1.0,
+    "lm_head_multiplier": 1.0,
+}
+
 
 class PackedModel(nn.Module):
     """`hf` with a forward pass over one pack.
@@ -98,12 +108,13 @@ def build(base: Path, config: TrainConfig) -> PackedModel:
         # Said outright: where it is left open, transformers asks on the terminal.
         shape = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
         hf = AutoModelForCausalLM.from_config(shape, dtype=torch.float32, attn_implementation=attention.NAME)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a model that is not made for this fails in ways of its own
         raise CheckpointError(
             f"{base}: not a model that can be trained here ({' '.join(str(error).split())}); give a Hugging "
             "Face folder of a causal language model whose attention can be chosen, such as Llama or Mistral"
         ) from error
     refuse_dynamic_rope(hf.config.to_dict(), base)
+    refuse_scaled_logits(hf.config.to_dict(), base)
     # Results must not depend on how conversations fall into packs and workers.
     for module in hf.modules():
         if isinstance(module, nn.Dropout):
@@ -122,7 +133,8 @@ def check_weights(model: PackedModel, weights: Weights) -> None:
     if missing:
         raise CheckpointError(
             f"{weights.base}: {len(missing)} weights of {type(model.hf).__name__} are missing, such as "
-            f"{missing[0]}; give a whole model folder that transformers' save_pretrained wrote"
+            f"{missing[0]}; give a whole model folder, of a model whose files name weights as its modules do "
+            "(mixtures of experts mostly do not)"
         )
     for name, shape in own.items():
         if weights.shape(name) != shape:
@@ -146,6 +158,14 @@ def restore_buffers(model: PackedModel) -> None:
             model.hf._init_weights(module)
 
 
+def widen_buffers(model: PackedModel) -> None:
+    """Give all buffers of real numbers float32."""
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_floating_point():
+                setattr(module, name, buffer.float())
+
+
 def refuse_dynamic_rope(config: dict[str, Any], base: Path) -> None:
     """Raises CheckpointError where positions are embedded otherwise for longer sequences."""
     rope = changing_rope(config)
@@ -154,6 +174,16 @@ def refuse_dynamic_rope(config: dict[str, Any], base: Path) -> None:
             f"{base}/config.json: rope_type {rope!r} changes with the longest conversation of a pack; "
             "train a model with another, such as 'default', 'linear', 'yarn' or 'llama3'"
         )
+
+
+def refuse_scaled_logits(config: dict[str, Any], base: Path) -> None:
+    """Raises CheckpointError where logits are more than the output head's, which is all the loss sees."""
+    for name, plain in LOGITS.items():
+        if config.get(name, plain) not in (plain, None):
+            raise CheckpointError(
+                f"{base}/config.json: {name} = {config[name]} changes attention or logits in a way that the "
+                "packed loss does not know; train another model, such as Llama, Mistral or Qwen"
+            )
 
 
 def layers(model: PackedModel) -> list[nn.Module]:

@@ -16,7 +16,7 @@ from ochat_ray.errors import OchatError
 from ochat_ray.exported import load_exported, write_chat_files
 from ochat_ray.manifest import manifest_hash, read_manifest
 from ochat_ray.model_types import ModelType, load_model_type
-from ochat_ray.storage import Storage, storage
+from ochat_ray.storage import Storage, is_remote, storage
 from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train import log
@@ -62,6 +62,7 @@ def train(data: str | Path, base: Path, output: Path, recipe: Recipe) -> TrainRe
     where inputs do not fit together or `output` holds something else.
     """
     trackers.check(recipe.train.track)
+    recipe = _anywhere(recipe)
     prepared, base, output = storage(data), base.resolve(), output.resolve()
     folders = Folders(output)
     manifest = read_manifest(prepared, remedy="`ochat-ray prepare`")
@@ -77,6 +78,18 @@ def train(data: str | Path, base: Path, output: Path, recipe: Recipe) -> TrainRe
         if recipe.train.export.push_to is not None:
             push(folders.model, recipe.train.export.push_to)
         return result
+
+
+def _anywhere(recipe: Recipe) -> Recipe:
+    """The recipe with paths that do not depend on the working folder: workers have others."""
+    train, checkpoint = recipe.train, recipe.train.checkpoint
+    if checkpoint.folder is not None and not is_remote(checkpoint.folder):
+        checkpoint = checkpoint.replace(folder=str(Path(checkpoint.folder).resolve()))
+    own = None if train.deepspeed is None else str(Path(train.deepspeed).resolve())
+    kind = recipe.model_type
+    if kind.endswith((".yaml", ".yml")):
+        kind = str(Path(kind).resolve())
+    return recipe.replace(model_type=kind, train=train.replace(checkpoint=checkpoint, deepspeed=own))
 
 
 def _run(data: Storage, model_type: ModelType, base: Path, folders: Folders, recipe: Recipe) -> TrainResult:

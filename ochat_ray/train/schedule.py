@@ -23,11 +23,11 @@ def peak_rate(config: TrainConfig, architecture: str, targets_per_step: float) -
 
 def learning_rate(config: TrainConfig, peak: float, step: int, steps: int) -> float:
     """Of step `step` (from 0) of `steps`: linear warm-up to `peak`, then `config.schedule` down to the
-    minimum in the last step. Never zero in the first step."""
+    minimum just after the last step, which so learns something even where that is zero."""
     warmup = math.ceil(config.warmup_ratio * steps)
     if step < warmup:
         return peak * (step + 1) / warmup
-    share = (step - warmup) / max(steps - 1 - warmup, 1)
+    share = (step - warmup) / (steps - warmup)
     left = {"constant": 1.0, "linear": 1 - share, "cosine": 0.5 * (1 + math.cos(math.pi * share))}
     floor = config.min_learning_rate_ratio
     return peak * (floor + (1 - floor) * left[config.schedule])

@@ -7,9 +7,13 @@ checkpoint.json     last: the cursor, and size and sha256 of each file; without 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import mmap
+import re
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +22,8 @@ from ochat_ray.storage import Storage, read
 
 NAME = "checkpoint.json"
 METADATA = ".metadata"
+COPY_BYTES = 2**24
+FOLDER = re.compile(r"step-\d{8,}")
 
 Files = dict[str, dict[str, int | str]]
 
@@ -25,12 +31,14 @@ Files = dict[str, dict[str, int | str]]
 @dataclass(frozen=True)
 class Cursor:
     """Where a run stands: `step` steps of the plan with this hash are done, `updates` of them with an
-    update of the weights. `eval_loss`: on held-out conversations at this step, if there was one."""
+    update of the weights, computed in `dtype`. `eval_loss`: on held-out conversations at this step, if there
+    was one."""
 
     step: int
     epoch: int
     updates: int
     plan_hash: str
+    dtype: str
     eval_loss: float | None = None
 
     @property
@@ -67,6 +75,21 @@ def opened(storage: Storage, name: str) -> tuple[Cursor, Files]:
         raise ValueError(f"{NAME} lacks {error}") from error
 
 
+def send(path: Path, storage: Storage, name: str) -> None:
+    """Write a file to an object store without reading all of it into memory."""
+    if not path.stat().st_size:
+        storage.write(name, b"")
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        storage.write(name, data)
+
+
+def fetch(storage: Storage, name: str, path: Path) -> None:
+    """Copy a file from an object store; where it cannot be read, `damage` will say what is missing."""
+    with contextlib.suppress(OSError), storage.open(name) as source, path.open("wb") as target:
+        shutil.copyfileobj(source, target, COPY_BYTES)
+
+
 def damage(folder: Path, name: str, expected: dict[str, int | str]) -> str | None:
     """What is wrong with a file, or None."""
     path = folder / name
@@ -79,8 +102,9 @@ def damage(folder: Path, name: str, expected: dict[str, int | str]) -> str | Non
 
 
 def names(storage: Storage) -> list[str]:
-    """Folders of checkpoints, whole or not, the newest first."""
-    return sorted({entry.path.split("/")[0] for entry in storage.entries()}, reverse=True)
+    """Folders of checkpoints, whole or not, the newest first. What else is there is somebody's own."""
+    found = {entry.path.split("/")[0] for entry in storage.entries()}
+    return sorted(filter(FOLDER.fullmatch, found), reverse=True)
 
 
 def prune(storage: Storage, keep: int) -> None:
@@ -91,7 +115,7 @@ def prune(storage: Storage, keep: int) -> None:
             whole[name] = opened(storage, name)[0].eval_loss
         except (OSError, ValueError):
             continue
-    judged = {name: loss for name, loss in whole.items() if loss is not None}
+    judged = {name: loss for name, loss in whole.items() if loss is not None and math.isfinite(loss)}
     best = [min(judged, key=lambda name: judged[name])] if judged else []
     for name in names(storage):
         if name not in [*whole][:keep] + best:

@@ -25,7 +25,9 @@ def test_what_is_left_open_is_the_recipes_and_the_rest_the_files(tmp_path: Path)
     own = {
         "train_micro_batch_size_per_gpu": "auto",
         "gradient_clipping": "auto",
-        "optimizer": "auto",
+        "optimizer": {"type": "auto", "params": {"lr": "auto"}},
+        "fp16": {"enabled": False, "loss_scale": "auto"},
+        "bf16": {"enabled": "auto"},
         "zero_optimization": {"stage": 2, "overlap_comm": True, "reduce_bucket_size": 5e8},
         "wall_clock_breakdown": True,
     }
@@ -33,7 +35,7 @@ def test_what_is_left_open_is_the_recipes_and_the_rest_the_files(tmp_path: Path)
     assert found["train_micro_batch_size_per_gpu"] == 1 and found["gradient_accumulation_steps"] == 4
     assert found["gradient_clipping"] == 0.5 and found["bf16"] == {"enabled": True}
     assert found["zero_optimization"] == {"stage": 2, "overlap_comm": True, "reduce_bucket_size": 5e8}
-    assert found["wall_clock_breakdown"] is True and "optimizer" not in found
+    assert found["wall_clock_breakdown"] is True and not {"optimizer", "fp16"} & found.keys()
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,8 @@ def test_what_is_left_open_is_the_recipes_and_the_rest_the_files(tmp_path: Path)
         ),
         ({"optimizer": {"type": "Lamb"}}, r"ds\.json: optimizer is not for DeepSpeed to decide here"),
         ({"fp16": {"enabled": True}}, r"fp16 is not for DeepSpeed"),
+        ({"bf16": {"enabled": False}}, r"bf16\.enabled = False, but the recipe makes it True"),
+        ({"prescale_gradients": True}, r"prescale_gradients is not for DeepSpeed"),
         ("{", r"ds\.json: cannot be read as JSON"),
         ("[]", r"ds\.json: expected an object"),
     ],

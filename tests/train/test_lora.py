@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTBigCodeConfig,
+    PretrainedConfig,
+    Qwen2Config,
+)
 
 from ochat_ray.config import LoraConfig, TrainConfig
 from ochat_ray.errors import ConfigError
@@ -50,6 +56,29 @@ def test_a_merged_export_is_the_trained_model(base: Path, template: ChatTemplate
         tmp_path / "merged/model.safetensors"
     ).keys()
     compare(strategy, merged)
+
+
+SMALL = {"vocab_size": 400, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
+SHAPE = {"vocab_size": 400, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+BIASED: dict[str, PretrainedConfig] = {
+    "gpt_bigcode": GPTBigCodeConfig(**SMALL),
+    "gpt2": GPT2Config(**SMALL),
+    "qwen2": Qwen2Config(**SHAPE, num_attention_heads=4, num_key_value_heads=2),
+}
+
+
+@pytest.mark.parametrize("name", BIASED)
+def test_layers_with_biases_and_turned_weights_are_merged_too(
+    name: str, template: ChatTemplate, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(BIASED[name]).save_pretrained(tmp_path / "base")
+    config = config_of()
+    strategy = strategy_of(tmp_path / "base", config)
+    losses = losses_of(strategy, 3)
+    assert losses[2] < losses[0]
+    write_model(strategy, tmp_path / "base", tmp_path / "merged", config, template)
+    compare(strategy, AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval())
 
 
 def test_an_exported_adapter_is_what_peft_loads(base: Path, template: ChatTemplate, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
-    Gemma2Config,
+    GemmaConfig,
     GPT2Config,
     GPTBigCodeConfig,
     LlamaConfig,
@@ -33,7 +33,7 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "llama-yarn": LlamaConfig(**SHAPE, **HEADS, rope_parameters=YARN),
     "mistral": MistralConfig(**SHAPE, **HEADS),
     "qwen3": Qwen3Config(**SHAPE, **HEADS, head_dim=8),
-    "gemma2-tied": Gemma2Config(**SHAPE, **HEADS, head_dim=8),
+    "gemma-tied": GemmaConfig(**SHAPE, **HEADS, head_dim=8),
     "phi3": Phi3Config(**SHAPE, **HEADS, pad_token_id=0),
     "gpt2-tied": GPT2Config(vocab_size=61, n_embd=32, n_layer=2, n_head=4),
     "gpt_bigcode-tied": GPTBigCodeConfig(vocab_size=61, n_embd=32, n_layer=2, n_head=4),

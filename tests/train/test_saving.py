@@ -36,7 +36,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def cursor(step: int) -> Cursor:
-    return Cursor(step=step, epoch=0, updates=step, plan_hash="plan")
+    return Cursor(step=step, epoch=0, updates=step, plan_hash="plan", dtype="float32")
 
 
 def start(base: Path, folder: Path | str) -> tuple[Strategy, Checkpoints]:
@@ -62,7 +62,7 @@ def test_an_object_store_keeps_them_too(
     with torch.no_grad():
         for _, weight in again.named():
             weight.fill_(7)
-    found, problems = checkpoints.resume(again, "plan")
+    found, problems = checkpoints.resume(again, "plan", "float32")
     assert found == cursor(2)
     assert len(problems) == 1 and "step-00000003 is not used: __0_0.distcp has 9 bytes" in problems[0]
     assert all(torch.equal(before[name], again.whole(weight)) for name, weight in again.named())
@@ -81,7 +81,7 @@ def test_holds_what_was_there_when_it_was_begun(base: Path, tmp_path: Path) -> N
     with torch.no_grad():
         for _, weight in again.named():
             weight.fill_(7)
-    assert checkpoints.resume(again, "plan") == (cursor(1), [])
+    assert checkpoints.resume(again, "plan", "float32") == (cursor(1), [])
     assert all(torch.equal(before[name], again.whole(weight)) for name, weight in again.named())
 
 
@@ -90,7 +90,28 @@ def test_another_plan_is_refused(base: Path, tmp_path: Path) -> None:
     checkpoints.save(strategy, cursor(1))
     assert checkpoints.wait() is None
     with pytest.raises(CheckpointError, match=r"step-00000001: belongs to another packing plan \(plan, not"):
-        checkpoints.resume(strategy, "another")
+        checkpoints.resume(strategy, "another", "float32")
+
+
+def test_another_dtype_is_refused(base: Path, tmp_path: Path) -> None:
+    strategy, checkpoints = start(base, tmp_path)
+    checkpoints.save(strategy, cursor(1))
+    assert checkpoints.wait() is None
+    with pytest.raises(CheckpointError, match=r"in float32, and .* in bfloat16; set train\.dtype=float32"):
+        checkpoints.resume(strategy, "plan", "bfloat16")
+
+
+def test_what_else_lies_there_is_left_alone(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    (tmp_path / "step-by-step").mkdir()
+    (tmp_path / "step-by-step" / "guide.txt").write_text("mine too")
+    strategy, checkpoints = start(base, tmp_path)
+    for step in (1, 2, 3):
+        checkpoints.save(strategy, cursor(step))
+    assert checkpoints.wait() is None
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["precious.txt", "step-00000002", "step-00000003", "step-by-step"]
+    assert checkpoints.resume(strategy, "plan", "float32") == (cursor(3), [])
 
 
 def test_on_a_full_disk_the_one_before_stays_and_is_gone_on_from(base: Path, disk: Path) -> None:
@@ -103,4 +124,4 @@ def test_on_a_full_disk_the_one_before_stays_and_is_gone_on_from(base: Path, dis
     assert problem.endswith("No space left on device")
     assert [path.name for path in (disk / "checkpoints").iterdir()] == ["step-00000001"]
     strategy, checkpoints = start(base, disk / "checkpoints")
-    assert checkpoints.resume(strategy, "plan") == (cursor(1), [])
+    assert checkpoints.resume(strategy, "plan", "float32") == (cursor(1), [])

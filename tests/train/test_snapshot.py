@@ -11,7 +11,7 @@ from ochat_ray.train.snapshot import Cursor, close, damage, facts, names, opened
 
 
 def write(folder: Path, step: int, eval_loss: float | None = None) -> Cursor:
-    cursor = Cursor(step=step, epoch=0, updates=step, plan_hash="plan", eval_loss=eval_loss)
+    cursor = Cursor(step=step, epoch=0, updates=step, plan_hash="plan", dtype="float32", eval_loss=eval_loss)
     below = folder / cursor.name
     below.mkdir(parents=True)
     (below / "__0_0.distcp").write_bytes(b"first")
@@ -58,7 +58,7 @@ def test_a_folder_that_was_not_closed_is_none(tmp_path: Path) -> None:
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
-    for step, loss in ((100, 3.0), (20, 1.0), (30, None), (40, 2.0)):
+    for step, loss in ((100, 3.0), (10, float("nan")), (20, 1.0), (30, None), (40, 2.0)):
         write(tmp_path, step, loss)
     (tmp_path / "step-00000050").mkdir()
     (tmp_path / "step-00000050" / "__0_0.distcp").touch()  # never closed

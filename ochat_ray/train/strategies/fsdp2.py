@@ -56,7 +56,7 @@ class Fsdp2(Strategy):
             betas=config.betas,
             eps=config.eps,
             weight_decay=config.weight_decay,
-            fused=device.type == "cuda" and not config.cpu_offload,
+            fused=True,
         )
 
     def loss(self, batch: PackedBatch, divisor: float) -> torch.Tensor:
@@ -103,8 +103,7 @@ class Fsdp2(Strategy):
         """AdamW's state of a weight; it makes it itself only in the first update."""
         state: dict[str, torch.Tensor] = self.optimizer.state[weight]
         if not state:
-            fused = self.optimizer.defaults["fused"]
-            state["step"] = torch.zeros((), device=weight.device if fused else "cpu")
+            state["step"] = torch.zeros((), device=weight.device)
             state |= {moment: torch.zeros_like(weight) for moment in MOMENTS}
         return state
 

@@ -12,7 +12,15 @@ from ochat_ray.config import TrainConfig
 from ochat_ray.errors import ConfigError
 
 # What the loop does itself. For what the recipe decides, a file may say "auto", or the same.
-REFUSED = ("optimizer", "scheduler", "train_batch_size", "fp16")
+REFUSED = (
+    "optimizer",
+    "scheduler",
+    "train_batch_size",
+    "fp16",
+    "amp",
+    "prescale_gradients",
+    "gradient_predivide_factor",
+)
 REMEDY = 'set it in the recipe and take it out of the file, or write "auto" there'
 
 
@@ -28,8 +36,9 @@ def deepspeed_settings(
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
     }
-    if dtype == torch.bfloat16:
-        ours |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
+    ours["bf16"] = {"enabled": dtype == torch.bfloat16}
+    if dtype == torch.bfloat16:  # sums in float32, as FSDP2 has them
+        ours |= {"data_types": {"grad_accum_dtype": "fp32"}, "communication_data_type": "fp32"}
     if config.cpu_offload:
         ours["zero_optimization"]["offload_optimizer"] = {"device": "cpu"}
         if stage == 3:
@@ -43,10 +52,19 @@ def deepspeed_settings(
         raise ConfigError(f"train.deepspeed = {path}: cannot be read as JSON ({error})") from error
     if not isinstance(theirs, dict):
         raise ConfigError(f"train.deepspeed = {path}: expected an object of settings")
+    theirs = _decided(theirs)
+    if theirs.get("fp16") == {"enabled": False}:
+        del theirs["fp16"]
     for key in REFUSED:
-        if theirs.get(key, "auto") != "auto":
+        if theirs.get(key):
             raise ConfigError(f"{path}: {key} is not for DeepSpeed to decide here; {REMEDY}")
-    return _merge(ours, {key: value for key, value in theirs.items() if key not in REFUSED}, "", path)
+    return _merge(ours, theirs, "", path)
+
+
+def _decided(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without those that say "auto", at any depth, and without groups of nothing else."""
+    found = {key: _decided(value) if isinstance(value, dict) else value for key, value in settings.items()}
+    return {key: value for key, value in found.items() if value != "auto" and value != {}}
 
 
 def _merge(ours: dict[str, Any], theirs: dict[str, Any], below: str, path: Path) -> dict[str, Any]:
@@ -55,8 +73,6 @@ def _merge(ours: dict[str, Any], theirs: dict[str, Any], below: str, path: Path)
         name = f"{below}{key}"
         if isinstance(value, dict) and isinstance(ours.get(key), dict):
             merged[key] = _merge(ours[key], value, f"{name}.", path)
-        elif value == "auto":
-            continue
         elif key in ours and value != ours[key]:
             raise ConfigError(f"{path}: {name} = {value!r}, but the recipe makes it {ours[key]!r}; {REMEDY}")
         else:

@@ -14,7 +14,14 @@ import torch.distributed.checkpoint as dcp
 from ochat_ray.config import TrainConfig
 from ochat_ray.errors import ConfigError
 from ochat_ray.train.batch import PackedBatch, pack_lists
-from ochat_ray.train.model import PackedModel, build, check_weights, layers, restore_buffers
+from ochat_ray.train.model import (
+    PackedModel,
+    build,
+    check_weights,
+    layers,
+    restore_buffers,
+    widen_buffers,
+)
 from ochat_ray.train.strategies.base import MOMENTS, Strategy
 from ochat_ray.train.strategies.settings import deepspeed_settings
 from ochat_ray.train.together import together
@@ -47,13 +54,18 @@ class Zero(Strategy):
         )
         self.deepspeed = deepspeed
         self.world_size = dist.get_world_size()
+        if dtype != torch.float32:
+            self._restore_masters(weights)
 
     def _build(
         self, deepspeed: Any, config: TrainConfig, base: Path, device: torch.device, settings: dict[str, Any]
     ) -> PackedModel:
         if self.stage == 3:  # each weight is cut up as soon as it is made
             with deepspeed.zero.Init(config_dict_or_path=settings):
-                return build(base, config)
+                model = build(base, config)
+            widen_buffers(model)  # it shortens them as it does weights; rotary frequencies must not be
+            restore_buffers(model)
+            return model
         with torch.device("meta"):
             model = build(base, config)
         model.to_empty(device=device)
@@ -113,6 +125,13 @@ class Zero(Strategy):
         full: torch.Tensor = self.deepspeed.utils.safe_get_full_fp32_param(weight)
         return full
 
+    def _restore_masters(self, weights: Weights) -> None:
+        """Master weights as the files have them: DeepSpeed makes them of the shortened ones."""
+        for name, weight in self.named():
+            whole = weights.read(name)
+            if whole.dtype == torch.float32:
+                self._set_master(weight, whole, None)
+
     def _make_moments(self) -> None:
         """An update by nothing: DeepSpeed makes and links the optimizer's state only in the first one."""
         self.backward(self.loss(pack_lists([[0]], [[0.0]]).to(self.device), 1.0), last=True)
@@ -130,7 +149,7 @@ class Zero(Strategy):
         # The call for whole tensors fails where a weight's size is no multiple of the number of workers.
         own = torch.zeros_like(utils.safe_get_local_fp32_param(weight))
         part = value.flatten()[dist.get_rank() * len(own) :][: len(own)]
-        own[: len(part)] = part
+        own[: len(part)] = part.to(own)
         if moment is None:
             utils.safe_set_local_fp32_param(weight, own)
         else:
