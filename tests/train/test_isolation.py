@@ -8,6 +8,8 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    CohereConfig,
+    Gemma2Config,
     GPTBigCodeConfig,
     LlamaConfig,
     MambaConfig,
@@ -73,3 +75,31 @@ def test_a_model_that_loses_the_borders_is_refused() -> None:
     hf = AutoModelForCausalLM.from_config(CONFIGS["llama"], attn_implementation=attention.NAME)
     with pytest.raises(CheckpointError, match=r"LlamaForCausalLM: .*apart"):
         check_isolation(Leaks(hf.eval()), CPU, torch.float32)
+
+
+def test_attention_with_capped_logits_is_refused() -> None:
+    config = Gemma2Config(**SHAPE, **HEADS, head_dim=8)
+    model = packed_model(config, attn_implementation=attention.NAME)
+    with pytest.raises(CheckpointError, match=r"Gemma2ForCausalLM: attention with capped logits"):
+        check_isolation(model, CPU, torch.bfloat16)
+
+
+def test_a_head_with_ways_of_its_own_is_not_called_a_leak() -> None:
+    config = CohereConfig(**SHAPE, **HEADS, logit_scale=0.25)
+    model = packed_model(config, attn_implementation=attention.NAME)
+    with pytest.raises(CheckpointError, match=r"CohereForCausalLM: its logits are not those that"):
+        check_isolation(model, CPU, torch.float32)
+
+
+def test_a_model_that_fails_on_packs_is_refused_by_name() -> None:
+    class Fails(PackedModel):
+        def logits(self, batch: PackedBatch) -> torch.Tensor:
+            raise AttributeError("no last_hidden_state", batch)
+
+    torch.manual_seed(0)
+    attention.register()
+    hf = AutoModelForCausalLM.from_config(CONFIGS["llama"], attn_implementation=attention.NAME)
+    with pytest.raises(
+        CheckpointError, match=r"LlamaForCausalLM: cannot be computed in packs \(.*no last_hid"
+    ):
+        check_isolation(Fails(hf), CPU, torch.float32)

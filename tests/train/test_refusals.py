@@ -20,7 +20,7 @@ from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train.base import make_tiny
 from ochat_ray.train.loop import forward_dtype
-from ochat_ray.train.model import build, refuse_dynamic_rope
+from ochat_ray.train.model import build, refuse_dynamic_rope, refuse_scaled_logits
 from ochat_ray.train.run import train
 from tests.train.prepared import write_prepared
 
@@ -181,3 +181,12 @@ def test_full_precision_on_gpus(recipe: Recipe) -> None:
         forward_dtype(full, torch.device("cuda"))
     assert forward_dtype(full, torch.device("cpu")) == torch.float32
     assert forward_dtype(recipe.train, torch.device("cuda")) == torch.bfloat16
+
+
+def test_logits_that_the_loss_does_not_know(tmp_path: Path, base: Path) -> None:
+    refuse_scaled_logits({"logit_scale": 1.0, "final_logit_softcapping": None}, base)
+    with pytest.raises(CheckpointError, match=r"config\.json: final_logit_softcapping = 30\.0 changes"):
+        refuse_scaled_logits({"final_logit_softcapping": 30.0}, base)
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-model"}')
+    with pytest.raises(CheckpointError, match="not a model that can be trained here"):
+        build(tmp_path, TrainConfig())
