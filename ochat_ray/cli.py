@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ochat_ray import __version__
-from ochat_ray.errors import ClusterError, ConfigError, OchatError
+from ochat_ray.errors import CheckpointError, ClusterError, ConfigError, OchatError
 
 if TYPE_CHECKING:
     from ochat_ray.config import Recipe
@@ -327,6 +327,10 @@ def _train(args: argparse.Namespace) -> None:
     if args.gpu is not None and not args.dry_run:
         raise ConfigError(f"--gpu {args.gpu}: names a GPU to plan for; add --dry-run, or leave it out")
     _check_base(recipe, [args.base])
+    if recipe.train.deepspeed is not None:
+        from ochat_ray.train.strategies.settings import own_settings
+
+        own_settings(Path(recipe.train.deepspeed))
     if args.dry_run:
         _dry_run(args, recipe)
         return
@@ -336,7 +340,10 @@ def _train(args: argparse.Namespace) -> None:
 
     with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads):
         result = train(args.data, args.base, args.output, recipe)
-    print(f"model in {result.model}; serve it with `ochat-ray serve {result.model}`")
+    if recipe.train.lora.rank and recipe.train.lora.export == "adapter":
+        print(f"adapter in {result.model}; load it with peft beside {args.base}")
+    else:
+        print(f"model in {result.model}; serve it with `ochat-ray serve {result.model}`")
 
 
 def _dry_run(args: argparse.Namespace, recipe: Recipe) -> None:
@@ -355,6 +362,10 @@ def _serve(args: argparse.Namespace) -> None:
     from ochat_ray.strict import parse
 
     exported = load_exported(args.model)
+    if (args.model / "adapter_config.json").exists():
+        raise CheckpointError(
+            f"{args.model}: an adapter alone, which cannot be served; train with train.lora.export=merged"
+        )
     if args.recipe:
         recipe = load_recipe(args.recipe, args.overrides)
     else:  # the one it was trained with

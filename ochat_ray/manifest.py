@@ -96,7 +96,8 @@ def read_manifest(folder: Storage | Path, *, remedy: str) -> dict[str, Any]:
         files = manifest["files"].items()
     except FileNotFoundError:
         raise DataError(
-            f"{where}: no {NAME}, so it was never finished; run {remedy} again (finished parts are kept)"
+            f"{where}: no {NAME}: not what {remedy} wrote, or it was never finished; run {remedy} again "
+            "(finished parts are kept)"
         ) from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(

@@ -39,9 +39,9 @@ class Progress:
     ) -> None:
         self.close("took" if kind is None else "stopped after")
 
-    def close(self, end: str = "took") -> None:
+    def close(self, end: str = "took", note: str = "") -> None:
         """Show the last line, with the time it took."""
-        self._show(end=end)
+        self._show(note, end=end)
 
     def update(self, count: float, note: str = "") -> None:
         """Add `count` items; `note` is shown at the end of the line (e.g. `loss 1.23`)."""

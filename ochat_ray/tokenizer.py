@@ -56,6 +56,8 @@ class ChatTokenizer:
         """The tokenizer of a Hugging Face folder. Raises CheckpointError where there is no usable one."""
         folder = Path(folder)
         path = folder / "tokenizer.json"
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder}: no such folder; give a Hugging Face model folder")
         try:
             return cls(json.loads(path.read_text(encoding="utf-8")), _bos_token(folder))
         except FileNotFoundError:

@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from ochat_ray.config import Recipe, describe
+import yaml
+
+from ochat_ray.config import Recipe
 from ochat_ray.model_types import ModelType
+from ochat_ray.train import log
+from ochat_ray.train.folders import Folders
 
 NAME = "README.md"
+WHOLE = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model, tokenizer = (kind.from_pretrained("FOLDER") for kind in (AutoModelForCausalLM, AutoTokenizer))"""
+ADAPTER = """from peft import AutoPeftModelForCausalLM
+from transformers import AutoTokenizer
+
+model, tokenizer = (kind.from_pretrained("FOLDER") for kind in (AutoPeftModelForCausalLM, AutoTokenizer))"""
 
 
 def write_card(
-    folder: Path, model_type: ModelType, recipe: Recipe, manifest: dict[str, Any], training: dict[str, Any]
+    folders: Folders,
+    model_type: ModelType,
+    recipe: Recipe,
+    manifest: dict[str, Any],
+    training: dict[str, Any],
 ) -> None:
-    """Write what the model is made of: data counts, recipe and losses, as `manifest` and `training` say."""
+    """Write what the exported model is made of: data, recipe and losses, and how to load it."""
+    adapter = bool(recipe.train.lora.rank) and recipe.train.lora.export == "adapter"
     header = {
-        "library_name": "transformers",
+        "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["ochat-ray", "conversational"],
     }
-    eval_loss = training["eval_loss"]
+    train = recipe.train
     rows = {
-        "recipe": recipe.name,
-        "model type": model_type.name,
-        "context": f"{model_type.context:,} tokens",
-        "optimizer steps": f"{training['steps']:,}",
+        "base model": f"{model_type.base} (as the model type has it)",
+        "model type": f"{model_type.name}, {model_type.context:,} tokens",
+        "trained": f"adapters of rank {train.lora.rank}" if train.lora.rank else "all weights",
+        "steps": f"{training['steps']:,} in {train.epochs} epochs, {train.bins_per_step} bins of "
+        f"{train.max_tokens:,} tokens each",
         "tokens": f"{training['tokens']:,}, of which {training['target_tokens']:,} carry loss",
+        "learning rate": f"{train.learning_rate}, {train.schedule}",
         "loss, first and last step": f"{training['first_loss']:.4f}, {training['last_loss']:.4f}",
-        "loss on held-out conversations": "none held out" if eval_loss is None else f"{eval_loss:.4f}",
-        **{
-            f"data: {name}": f"{count:,}"
-            for name, count in manifest["counts"].items()
-            if isinstance(count, int)
-        },
+        "loss on held-out conversations": _held_out(folders),
+        "conversations": _conversations(manifest["counts"]),
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     text = f"""---
@@ -45,15 +58,52 @@ def write_card(
 
 {recipe.description}
 
-Fine-tuned by ochat-ray. `ochat.json` holds every setting; the chat template is in `{"chat_template.jinja"}`.
-
 | | |
 |---|---|
 {table}
 
-## Recipe
+## Use
+
+```python
+{ADAPTER if adapter else WHOLE}
+ids = tokenizer.apply_chat_template([{{"role": "user", "content": "Hello"}}], add_generation_prompt=True,
+                                    return_tensors="pt", return_dict=True)
+print(tokenizer.decode(model.generate(**ids, max_new_tokens=200)[0]))
+```
+
+Fine-tuned by ochat-ray. `ochat.json` holds every setting.
+
+<details><summary>Recipe</summary>
 
 ```yaml
-{describe(recipe)}```
+{_plain(recipe)}```
+
+</details>
 """
-    (folder / NAME).write_text(text, encoding="utf-8")
+    (folders.exporting / NAME).write_text(text, encoding="utf-8")
+
+
+def _held_out(folders: Folders) -> str:
+    found = [entry for entry in log.read(folders.losses) if "eval_loss" in entry]
+    if not found:
+        return "none held out"
+    lowest = min(found, key=lambda entry: entry["eval_loss"])
+    last = f"{found[-1]['eval_loss']:.4f}"
+    return (
+        last
+        if lowest is found[-1]
+        else f"{last} (lowest {lowest['eval_loss']:.4f} at step {lowest['step']:,})"
+    )
+
+
+def _conversations(counts: dict[str, Any]) -> str:
+    kept, read = counts.get("kept"), counts.get("documents")
+    return (
+        "unknown" if kept is None else f"{kept:,}" + (f" kept of {read:,} read" if read is not None else "")
+    )
+
+
+def _plain(recipe: Recipe) -> str:
+    """The recipe's settings of data and training."""
+    told = recipe.model_dump(mode="json", include={"name", "model_type", "data", "train"})
+    return yaml.safe_dump(told, sort_keys=False)

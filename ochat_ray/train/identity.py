@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,9 +73,10 @@ def claimed(folders: Folders, identity: dict[str, Any]) -> Iterator[None]:
         for path in (folders.identity, folders.losses, folders.speed, folders.page):
             for left in leftovers(path):
                 left.unlink()
-        if folders.identity.exists():
+        if folders.identity.exists() and folders.attempts.exists():
             _compare(folders, identity)
-        else:
+        else:  # no worker has begun: what an earlier start meant to do binds nobody
+            shutil.rmtree(folders.tokens, ignore_errors=True)
             # A name that no other run has, for what lies elsewhere.
             write_json(folders.identity, {RUN: secrets.token_hex(8), **identity})
         yield

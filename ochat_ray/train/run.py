@@ -175,6 +175,7 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan, need: Need) -
             logging_config=LoggingConfig(log_level="CRITICAL"),
         ),
     )
+    print(f"train: starting {need}", file=sys.stderr)
     try:
         result = follow(
             trainer.fit, folders, recipe, steps=plan.steps, waiting=functools.partial(waiting, need)
@@ -202,7 +203,7 @@ def _publish(
         "data_manifest_hash": manifest_hash(manifest),
         "training": training,
     }
-    write_card(folders.exporting, template.model_type, recipe, manifest, training)
+    write_card(folders, template.model_type, recipe, manifest, training)
     write_chat_files(folders.exporting, template, facts)
     folders.exporting.rename(folders.model)
     shutil.rmtree(folders.tokens)

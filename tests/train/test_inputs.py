@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ochat_ray.config import CheckpointConfig, Recipe, load_recipe
+from ochat_ray.errors import CheckpointError
 from ochat_ray.model_types import load_model_type
 from ochat_ray.storage import storage
 from ochat_ray.train.folders import Folders
@@ -47,6 +48,19 @@ def test_runs_that_share_a_checkpoint_folder_do_not_meet(tmp_path: Path) -> None
         folders = Folders(tmp_path / name)
         with claimed(folders, {"the same": "run"}):
             places.add(folders.checkpoints_of(shared))
+            folders.attempts.touch()  # its workers have begun
         with claimed(folders, {"the same": "run"}):
             assert folders.checkpoints_of(shared) in places
     assert len(places) == 2 and all(place.startswith(f"{tmp_path}/kept/") for place in places)
+
+
+def test_a_start_without_a_step_binds_nobody(tmp_path: Path) -> None:
+    folders = Folders(tmp_path / "out")
+    with claimed(folders, {"train.epochs": 1}):
+        folders.tokens.mkdir()
+    with claimed(folders, {"train.epochs": 2}):
+        assert not folders.tokens.exists()
+        folders.attempts.touch()
+    refused = pytest.raises(CheckpointError, match=r"another value of train\.epochs \(2, now 3\)")
+    with refused, claimed(folders, {"train.epochs": 3}):
+        pass

@@ -27,7 +27,7 @@ from tests.train.prepared import write_prepared
 
 @pytest.fixture
 def begun(tmp_path: Path, data: Path, base: Path, recipe: Recipe) -> Path:
-    """An output whose run was begun and stopped before its workers started."""
+    """An output whose run was begun and stopped in its first step."""
     from ochat_ray.manifest import read_manifest
     from ochat_ray.train.folders import Folders
     from ochat_ray.train.identity import claimed, identify
@@ -35,7 +35,7 @@ def begun(tmp_path: Path, data: Path, base: Path, recipe: Recipe) -> Path:
     template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
     manifest = read_manifest(data, remedy="")
     with claimed(Folders(tmp_path / "begun"), identify(recipe, template, manifest, base)):
-        pass
+        Folders(tmp_path / "begun").attempts.touch()
     return tmp_path / "begun"
 
 

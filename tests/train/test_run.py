@@ -225,6 +225,14 @@ def test_steps_that_diverge_are_left_out_and_named(
         assert entry["samples"]
 
 
+def test_the_model_card_says_what_it_is_made_of(finished: TrainResult) -> None:
+    card = (finished.model / "README.md").read_text()
+    assert card.startswith('---\nlibrary_name: "transformers"\n')
+    assert f"| steps | {finished.steps} in 5 epochs, 4 bins of 128 tokens each |" in card
+    assert f"{finished.eval_loss:.4f}" in card and "| conversations | 75 |" in card
+    assert "learning_rate: 0.01" in card and "18888" not in card
+
+
 def test_the_output_says_which_run_it_holds(finished: TrainResult) -> None:
     identity = json.loads((finished.model.parent / "run.json").read_text())
     assert identity["train.learning_rate"] == 1e-2

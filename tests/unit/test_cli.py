@@ -92,7 +92,7 @@ def test_inputs_and_bases_may_be_many_and_stand_anywhere(
         assert main(words) == 2
         assert f"{none}: no such file or folder" in capsys.readouterr().err
     (tmp_path / "a.jsonl").write_text("{}")
-    for base, words in ((none, "no tokenizer.json"), (f"nope={none}", "unknown model type `nope`")):
+    for base, words in ((none, f"{none}: no such folder"), (f"nope={none}", "unknown model type `nope`")):
         assert main(["prepare", str(tmp_path / "a.jsonl"), out, "--base", base]) == 2
         assert words in capsys.readouterr().err
 

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ochat_ray.config import TrainConfig
 from ochat_ray.errors import ConfigError
 
@@ -24,9 +22,7 @@ REFUSED = (
 REMEDY = 'set it in the recipe and take it out of the file, or write "auto" there'
 
 
-def deepspeed_settings(
-    config: TrainConfig, stage: int, dtype: torch.dtype, accumulate: int
-) -> dict[str, Any]:
+def deepspeed_settings(config: TrainConfig, stage: int, accumulate: int, *, half: bool) -> dict[str, Any]:
     """What `deepspeed.initialize` takes. Raises ConfigError where the file says otherwise than the recipe."""
     ours: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
@@ -36,8 +32,8 @@ def deepspeed_settings(
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
     }
-    ours["bf16"] = {"enabled": dtype == torch.bfloat16}
-    if dtype == torch.bfloat16:  # sums in float32, as FSDP2 has them
+    ours["bf16"] = {"enabled": half}
+    if half:  # sums in float32, as FSDP2 has them
         ours |= {"data_types": {"grad_accum_dtype": "fp32"}, "communication_data_type": "fp32"}
     if config.cpu_offload:
         ours["zero_optimization"]["offload_optimizer"] = {"device": "cpu"}
@@ -46,19 +42,26 @@ def deepspeed_settings(
     if config.deepspeed is None:
         return ours
     path = Path(config.deepspeed)
+    return _merge(ours, own_settings(path), "", path)
+
+
+def own_settings(path: Path) -> dict[str, Any]:
+    """A DeepSpeed JSON, without what it leaves to others. Raises ConfigError where it decides too much."""
     try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"train.deepspeed = {path}: no such file") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"train.deepspeed = {path}: cannot be read as JSON ({error})") from error
-    if not isinstance(theirs, dict):
+    if not isinstance(found, dict):
         raise ConfigError(f"train.deepspeed = {path}: expected an object of settings")
-    theirs = _decided(theirs)
-    if theirs.get("fp16") == {"enabled": False}:
-        del theirs["fp16"]
+    settings = _decided(found)
+    if settings.get("fp16") == {"enabled": False}:
+        del settings["fp16"]
     for key in REFUSED:
-        if theirs.get(key):
+        if settings.get(key):
             raise ConfigError(f"{path}: {key} is not for DeepSpeed to decide here; {REMEDY}")
-    return _merge(ours, theirs, "", path)
+    return settings
 
 
 def _decided(settings: dict[str, Any]) -> dict[str, Any]:

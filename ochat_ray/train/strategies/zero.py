@@ -38,7 +38,7 @@ class Zero(Strategy):
         self.stage = int(config.strategy.removeprefix("zero"))
         with together():
             deepspeed = _import(device)
-            settings = deepspeed_settings(config, self.stage, dtype, accumulate)
+            settings = deepspeed_settings(config, self.stage, accumulate, half=dtype == torch.bfloat16)
             weights = Weights(base)
         with together():
             self.model = self._build(deepspeed, config, base, device, settings)

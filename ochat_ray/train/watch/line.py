@@ -55,7 +55,7 @@ class Line:
     def close(self) -> None:
         """The last line, with the time it took."""
         if self._progress:
-            self._progress.close()
+            self._progress.close(note=note(self._record, self.epochs))
 
     def _tell_starts(self, starts: list[dict[str, int]]) -> None:
         if self._starts is None:  # the first look finds those of earlier commands
