@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ochat_ray.strict import StrictModel
 
@@ -129,6 +129,17 @@ class TrainConfig(StrictModel):
     seed: int = 42
     """Of the order of conversations."""
 
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _check_rate(cls, value: Any) -> float | str:
+        try:
+            rate = float(value) if value != "auto" else value
+        except (TypeError, ValueError):
+            rate = 0.0
+        if rate != "auto" and not rate > 0:
+            raise ValueError("must be a number above 0, or auto")
+        return rate
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.bins_per_step < self.num_workers:
@@ -138,8 +149,6 @@ class TrainConfig(StrictModel):
             )
         if self.min_workers is not None and self.min_workers > self.num_workers:
             raise ValueError(f"min_workers {self.min_workers} must be at most num_workers {self.num_workers}")
-        if self.learning_rate != "auto" and self.learning_rate <= 0:
-            raise ValueError(f"learning_rate {self.learning_rate} must be above 0, or auto")
         zero = self.strategy != "fsdp2"
         if self.deepspeed is not None and not zero:
             raise ValueError(

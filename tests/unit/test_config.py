@@ -50,6 +50,8 @@ def test_overrides() -> None:
         ("data.filters.models.x=1", "unknown key `data.filters.models.x`"),
         ("train.epochs", "write it as group.key=value"),
         ("train.epochs=0", "`train.epochs` = 0: Input should be greater than 0"),
+        ("train.learning_rate=fast", "must be a number above 0, or auto"),
+        ("train.learning_rate=-1", "must be a number above 0, or auto"),
         ("train.num_workers=99", "must be at least num_workers 99"),
         ("train=3", "train is a group; override its keys"),
         ("train.epochs=[", "not valid YAML"),
