@@ -7,6 +7,11 @@ prints it as one line and exits with `exit_code`; the server turns `RequestError
 from __future__ import annotations
 
 
+def one_line(error: BaseException) -> str:
+    """What any error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class OchatError(ValueError):
     """Base of every error that a user can cause and mend."""
 

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ochat_ray.errors import ConfigError
+from ochat_ray.errors import ConfigError, one_line
 
 M = TypeVar("M", bound="StrictModel")
 KeyPath = tuple[str | int, ...]
@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: not valid YAML: {one_line(error)}") from error
     if not isinstance(data, dict) or not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{path}: expected `key: value` lines, found {type(data).__name__}")
     lines: dict[KeyPath, int] = {}

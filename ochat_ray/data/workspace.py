@@ -27,6 +27,7 @@ SOURCES = (
     "data",
     "columns.py",
     "conversation.py",
+    "errors.py",
     "manifest.py",
     "model_types",
     "template.py",

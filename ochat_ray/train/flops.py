@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ochat_ray.errors import CheckpointError
+from ochat_ray.errors import CheckpointError, one_line
 from ochat_ray.train.gpus import find_gpu
 
 
@@ -135,6 +135,6 @@ def skeleton(base: Path) -> Any:
             return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{base}/config.json: no model can be made of it ({' '.join(str(error).split())}); give a "
+            f"{base}/config.json: no model can be made of it ({one_line(error)}); give a "
             "Hugging Face folder of a causal language model, such as Llama or Mistral"
         ) from error

@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from ochat_ray.errors import CheckpointError
+from ochat_ray.errors import CheckpointError, one_line
 from ochat_ray.train.batch import pack_lists
 from ochat_ray.train.model import PackedModel
 
@@ -38,9 +38,9 @@ def check_isolation(model: PackedModel, device: torch.device, dtype: torch.dtype
     except CheckpointError as error:
         raise CheckpointError(f"{name}: {error}") from error
     except Exception as error:  # a model that is not made for packs fails in ways of its own
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise CheckpointError(
-            f"{name}: cannot be computed in packs ({reason}); train another model, such as Llama or Mistral"
+            f"{name}: cannot be computed in packs ({one_line(error)}); "
+            "train another model, such as Llama or Mistral"
         ) from error
     if (difference := _difference(first_TV, alone_TV[: len(first_TV)])) > TOLERANCE[dtype]:
         raise CheckpointError(

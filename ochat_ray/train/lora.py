@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ochat_ray.config import LoraConfig
-from ochat_ray.errors import ConfigError
+from ochat_ray.errors import ConfigError, one_line
 from ochat_ray.train.model import PackedModel, parameters
 from ochat_ray.train.strategies.base import Strategy
 
@@ -32,9 +32,7 @@ def add_adapters(model: PackedModel, config: LoraConfig, seed: int) -> dict[str,
     try:
         inject_adapter_in_model(peft_config(config), model.hf, ADAPTER, low_cpu_mem_usage=True)
     except ValueError as error:
-        raise ConfigError(
-            f"train.lora.targets = {list(config.targets)}: {' '.join(str(error).split())}"
-        ) from error
+        raise ConfigError(f"train.lora.targets = {list(config.targets)}: {one_line(error)}") from error
     if config.train_embeddings:
         for layer in (model.hf.get_input_embeddings(), model.hf.get_output_embeddings()):
             layer.weight.requires_grad_(True)

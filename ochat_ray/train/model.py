@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ochat_ray.config import TrainConfig
-from ochat_ray.errors import CheckpointError
+from ochat_ray.errors import CheckpointError, one_line
 from ochat_ray.positions import changing_rope
 from ochat_ray.train import attention
 from ochat_ray.train.batch import PackedBatch
@@ -110,7 +110,7 @@ def build(base: Path, config: TrainConfig) -> PackedModel:
         hf = AutoModelForCausalLM.from_config(shape, dtype=torch.float32, attn_implementation=attention.NAME)
     except Exception as error:  # a model that is not made for this fails in ways of its own
         raise CheckpointError(
-            f"{base}: not a model that can be trained here ({' '.join(str(error).split())}); give a Hugging "
+            f"{base}: not a model that can be trained here ({one_line(error)}); give a Hugging "
             "Face folder of a causal language model whose attention can be chosen, such as Llama or Mistral"
         ) from error
     refuse_dynamic_rope(hf.config.to_dict(), base)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ochat_ray.errors import OchatError
+from ochat_ray.errors import OchatError, one_line
 
 
 def push(folder: Path, name: str) -> None:
@@ -24,7 +24,7 @@ def push(folder: Path, name: str) -> None:
     except (OSError, ValueError, HfHubHTTPError, httpx.HTTPError) as error:
         raise OchatError(
             f"{folder}: trained, but could not be uploaded to {name} at {constants.ENDPOINT} "
-            f"({' '.join(str(error).split())}); set HF_TOKEN to one that may write there, and run the same "
+            f"({one_line(error)}); set HF_TOKEN to one that may write there, and run the same "
             "command again"
         ) from error
     print(f"train: uploaded to {constants.ENDPOINT}/{name}", file=sys.stderr)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple, Self
 
-from ochat_ray.data.read.errors import DAMAGED, SourceError, one_line
+from ochat_ray.data.read.errors import DAMAGED, SourceError
+from ochat_ray.errors import one_line
 
 ENCRYPTED = 0x1
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 from ochat_ray.columns import PAGES
 from ochat_ray.conversation import Rejected
 from ochat_ray.data.read.archives import Member, tar_members, zip_members
-from ochat_ray.data.read.errors import DAMAGED, SourceError, one_line
+from ochat_ray.data.read.errors import DAMAGED, SourceError
 from ochat_ray.data.read.formats import Format, by_name, decompressed
 from ochat_ray.data.read.json_stream import Record, lines, values
 from ochat_ray.data.read.json_value import load_json
@@ -19,6 +19,7 @@ from ochat_ray.data.read.page import read_page
 from ochat_ray.data.read.record import FACTS, LISTS, read_record
 from ochat_ray.data.read.source import Source
 from ochat_ray.data.read.units import Piece
+from ochat_ray.errors import one_line
 from ochat_ray.storage import Storage
 
 MAX_BYTES = 64 * 2**20  # of one page or record: more is no conversation

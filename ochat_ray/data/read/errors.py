@@ -18,11 +18,6 @@ class SourceError(Exception):
         self.detail = detail
 
 
-def one_line(error: Exception) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 # What reading a damaged file raises, besides OSError and pyarrow's errors, which are OSError or ValueError.
 DAMAGED = (
     EOFError,

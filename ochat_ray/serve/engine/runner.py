@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AttentionInterface, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from ochat_ray.errors import CheckpointError
+from ochat_ray.errors import CheckpointError, one_line
 from ochat_ray.positions import changing_rope
 from ochat_ray.serve.engine.kv_cache import KVCache
 from ochat_ray.serve.engine.room import Room
@@ -50,7 +50,7 @@ class Runner:
             )
         except Exception as error:  # transformers and safetensors have no common one
             raise CheckpointError(
-                f"{folder}: cannot be loaded as a causal language model ({' '.join(str(error).split())}); "
+                f"{folder}: cannot be loaded as a causal language model ({one_line(error)}); "
                 "give the folder that `ochat-ray train` exported"
             ) from error
         return cls(model.to(device), cache_tokens=cache_tokens, longest=longest)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ochat_ray.config import Recipe
-from ochat_ray.errors import CheckpointError
+from ochat_ray.errors import CheckpointError, one_line
 from ochat_ray.exported import write_tokenizer
 from ochat_ray.manifest import write_json
 from ochat_ray.model_types import load_model_type
@@ -28,7 +28,6 @@ from ochat_ray.train.base.source import (
     TOKENIZER_CONFIG,
     Source,
     Weights,
-    one_line,
     open_source,
 )
 from ochat_ray.train.base.tokens import add_tokens

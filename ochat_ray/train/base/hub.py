@@ -9,7 +9,7 @@ import httpx2
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-from ochat_ray.errors import CheckpointError
+from ochat_ray.errors import CheckpointError, one_line
 from ochat_ray.train.base.source import (
     CONFIG,
     GENERATION,
@@ -17,7 +17,6 @@ from ochat_ray.train.base.source import (
     SAFETENSORS,
     TOKENIZER,
     TOKENIZER_CONFIG,
-    one_line,
 )
 
 FACTS = (CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG, "LICENSE*", "NOTICE*", "USE_POLICY*")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ochat_ray.errors import CheckpointError
+from ochat_ray.errors import CheckpointError, one_line
 from ochat_ray.storage import LocalStorage, Storage, is_remote, read, storage
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
@@ -142,8 +142,3 @@ def open_source(location: str, *, allow_pickle: bool, trust_remote_code: bool) -
 
     folder = download(location, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
     return Source(location, LocalStorage(folder))
-
-
-def one_line(error: Exception) -> str:
-    """What an exception says, on one line."""
-    return " ".join(str(error).split())

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ochat_ray.config import TrainConfig
-from ochat_ray.errors import CheckpointError, ConfigError
+from ochat_ray.errors import CheckpointError, ConfigError, one_line
 from ochat_ray.train.estimate.activations import Activations, find_activations
 from ochat_ray.train.flops import Size, skeleton
 
@@ -43,7 +43,7 @@ class Model:
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{base}: the memory of {type(hf).__name__} cannot be estimated "
-                f"({' '.join(str(error).split())}); train it without --dry-run"
+                f"({one_line(error)}); train it without --dry-run"
             ) from error
         adapter = _adapter(hf, config.lora.targets)
         if not adapter and config.lora.rank:
