@@ -284,23 +284,6 @@ def _check_base(recipe: Recipe, bases: Sequence[str]) -> None:
     load_targets(recipe, bases)
 
 
-def _check_data(data: str, base: Path, recipe: Recipe) -> None:
-    """Tell at once of prepared data that is not finished, or not for this model type and base."""
-    from ochat_ray.columns import SPLITS
-    from ochat_ray.manifest import read_manifest
-    from ochat_ray.model_types import load_model_type
-    from ochat_ray.storage import storage
-    from ochat_ray.template import ChatTemplate
-    from ochat_ray.tokenizer import ChatTokenizer
-    from ochat_ray.train.tokens import check_origin, token_files
-
-    prepared = storage(data)
-    read_manifest(prepared, remedy="`ochat-ray prepare`")
-    template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
-    for split in SPLITS:
-        check_origin(prepared, token_files(prepared, template.model_type, split), template, base)
-
-
 def _prepare(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
@@ -334,13 +317,15 @@ def _train(args: argparse.Namespace) -> None:
     if args.dry_run:
         _dry_run(args, recipe)
         return
-    _check_data(args.data, args.base, recipe)
+    from ochat_ray.train.prepared import Prepared
+
+    Prepared.open(args.data, args.base, recipe.model_type)
     from ochat_ray.runtime import cluster
     from ochat_ray.train.run import train
 
     with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads):
         result = train(args.data, args.base, args.output, recipe)
-    if recipe.train.lora.rank and recipe.train.lora.export == "adapter":
+    if recipe.train.lora.alone:
         print(f"adapter in {result.model}; load it with peft beside {args.base}")
     else:
         print(f"model in {result.model}; serve it with `ochat-ray serve {result.model}`")

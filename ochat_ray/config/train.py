@@ -23,6 +23,11 @@ class LoraConfig(StrictModel):
     export: Literal["merged", "adapter"] = "merged"
     """Export a whole model, or the adapter alone."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether an adapter is all that is exported."""
+        return self.rank > 0 and self.export == "adapter"
+
 
 class CheckpointConfig(StrictModel):
     """When checkpoints are written, where, and which are kept. Training goes on meanwhile."""

@@ -1,7 +1,8 @@
 """Fine-tuning: token files and a base model in, a Hugging Face folder with `ochat.json` out.
 
     base        make or extend the base model
-    tokens      token files -> arrays in memory maps
+    tokens, prepared
+                token files -> arrays in memory maps; the folder of them that fits a base model
     packing     lengths -> which conversations share a bin and a step
     batch, feed one bin -> tensors; all that a worker is fed
     model, weights, attention, loss, isolation, lora

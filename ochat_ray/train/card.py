@@ -30,7 +30,7 @@ def write_card(
     training: dict[str, Any],
 ) -> None:
     """Write what the exported model is made of: data, recipe and losses, and how to load it."""
-    adapter = bool(recipe.train.lora.rank) and recipe.train.lora.export == "adapter"
+    adapter = recipe.train.lora.alone
     header = {
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",

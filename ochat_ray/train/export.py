@@ -28,7 +28,7 @@ def write_model(
     from transformers import AutoConfig
 
     shape = AutoConfig.from_pretrained(base, local_files_only=True)
-    adapter = bool(config.lora.rank) and config.lora.export == "adapter"
+    adapter = config.lora.alone
     tensors = lora.adapter_weights(strategy) if adapter else lora.merged_weights(strategy, config.lora)
     if dist.get_rank() == 0:
         shutil.rmtree(folder, ignore_errors=True)

@@ -12,47 +12,46 @@ from ochat_ray import columns
 from ochat_ray.config import TrainConfig
 from ochat_ray.errors import CheckpointError, DataError
 from ochat_ray.manifest import write_json
-from ochat_ray.model_types import ModelType
 from ochat_ray.positions import position_limit
 from ochat_ray.storage import LocalStorage, Storage, read
-from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train.flops import Size
 from ochat_ray.train.folders import Folders
 from ochat_ray.train.packing import make_plan
-from ochat_ray.train.tokens import Tokens, token_files
+from ochat_ray.train.prepared import Prepared
+from ochat_ray.train.tokens import Tokens
 
 FILES, PLAN = "files.json", "plan.npz"
 
 
-def make_inputs(
-    data: Storage, model_type: ModelType, base: Path, folders: Folders, config: TrainConfig
-) -> None:
+def make_inputs(prepared: Prepared, base: Path, folders: Folders, config: TrainConfig) -> None:
     """Write plans, and which files they are over, to `folders.tokens`, whole or not at all; the plans of an
     earlier start stay. Token files stay where they are, unless that is an object store.
 
     Raises DataError where there is nothing to train on or a conversation fits no bin, CheckpointError
     where the base model is too small for the data.
     """
+    data = prepared.data
     if folders.tokens.exists():
         if isinstance(data, LocalStorage):  # which may lie elsewhere by now
             for split in columns.SPLITS:
-                files = [str(data.root / name) for name in token_files(data, model_type, split)]
+                files = [str(data.root / name) for name in prepared.files(split)]
                 write_json(folders.tokens / split / FILES, files)
         return
     aside = folders.tokens.with_name(".tokens")
     shutil.rmtree(aside, ignore_errors=True)
+    attention_cost = Size.of(base).attention_cost
     for split in columns.SPLITS:
-        tokens = Tokens.load(_local(data, token_files(data, model_type, split), aside, folders.tokens, split))
+        tokens = Tokens.load(_local(data, prepared.files(split), aside, folders.tokens, split))
         if not len(tokens):
             continue
-        _check_lengths(tokens, data.location, base, model_type, config)
+        _check_lengths(tokens, prepared, base, config)
         plan = make_plan(
             tokens.lengths_N,
             max_tokens=config.max_tokens,
             bins_per_step=config.bins_per_step,
             epochs=config.epochs if split == "train" else 1,
             seed=config.seed,
-            attention_cost=Size.of(base).attention_cost,
+            attention_cost=attention_cost,
         )
         plan.save(aside / split / PLAN)
     if not has_rows(aside / "train"):
@@ -88,13 +87,14 @@ def has_rows(folder: Path) -> bool:
     return (folder / PLAN).exists()
 
 
-def _check_lengths(tokens: Tokens, data: str, base: Path, model_type: ModelType, config: TrainConfig) -> None:
-    remedy = f"extend it with `ochat-ray base OUTPUT --from {base} model_type={model_type.name}`"
+def _check_lengths(tokens: Tokens, prepared: Prepared, base: Path, config: TrainConfig) -> None:
+    template = prepared.template
+    remedy = f"extend it with `ochat-ray base OUTPUT --from {base} model_type={template.model_type.name}`"
     longest = int(tokens.lengths_N.max())
     if longest > config.max_tokens:
         raise DataError(
-            f"{data}: the longest conversation has {longest:,} tokens, more than train.max_tokens = "
-            f"{config.max_tokens:,}; raise train.max_tokens, or lower data.max_tokens and prepare again"
+            f"{prepared.data.location}: the longest conversation has {longest:,} tokens, more than "
+            f"train.max_tokens = {config.max_tokens:,}; raise train.max_tokens, or lower data.max_tokens and prepare again"
         )
     shape = _read_config(base)
     positions = position_limit(shape)
@@ -103,7 +103,7 @@ def _check_lengths(tokens: Tokens, data: str, base: Path, model_type: ModelType,
             f"{base}/config.json: {positions:,} positions, but the longest conversation has "
             f"{longest:,} tokens; {remedy}, or lower data.max_tokens"
         )
-    entries = ChatTokenizer.load(base).vocab_size
+    entries = template.tokenizer.vocab_size
     if entries > shape.get("vocab_size", entries):
         raise CheckpointError(
             f"{base}/config.json: vocab_size {shape['vocab_size']:,}, but its tokenizer has {entries:,} "

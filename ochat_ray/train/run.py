@@ -10,24 +10,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ochat_ray.columns import SPLITS
 from ochat_ray.config import Recipe
 from ochat_ray.errors import OchatError
 from ochat_ray.exported import load_exported, write_chat_files
-from ochat_ray.manifest import manifest_hash, read_manifest
-from ochat_ray.model_types import ModelType, load_model_type
-from ochat_ray.storage import Storage, is_remote, storage
-from ochat_ray.template import ChatTemplate
-from ochat_ray.tokenizer import ChatTokenizer
+from ochat_ray.manifest import manifest_hash
+from ochat_ray.storage import is_remote
 from ochat_ray.train import log
 from ochat_ray.train.card import write_card
 from ochat_ray.train.folders import Folders
 from ochat_ray.train.identity import claimed, identify
-from ochat_ray.train.inputs import input_files, make_inputs
+from ochat_ray.train.inputs import PLAN, input_files, make_inputs
 from ochat_ray.train.packing import Plan
 from ochat_ray.train.placement import Need, find_need, waiting
+from ochat_ray.train.prepared import Prepared
 from ochat_ray.train.push import push
-from ochat_ray.train.tokens import Tokens, check_origin, token_files
+from ochat_ray.train.tokens import Tokens
 from ochat_ray.train.watch import trackers
 from ochat_ray.train.watch.follow import follow
 
@@ -63,18 +60,14 @@ def train(data: str | Path, base: Path, output: Path, recipe: Recipe) -> TrainRe
     """
     trackers.check(recipe.train.track)
     recipe = _anywhere(recipe)
-    prepared, base, output = storage(data), base.resolve(), output.resolve()
-    folders = Folders(output)
-    manifest = read_manifest(prepared, remedy="`ochat-ray prepare`")
-    template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
-    for split in SPLITS:
-        check_origin(prepared, token_files(prepared, template.model_type, split), template, base)
-    with claimed(folders, identify(recipe, template, manifest, base)):
+    base, folders = base.resolve(), Folders(output.resolve())
+    prepared = Prepared.open(data, base, recipe.model_type)
+    with claimed(folders, identify(recipe, prepared.template, prepared.manifest, base)):
         if folders.model.exists():
             result = _finished(folders)
         else:
-            result = _run(prepared, template.model_type, base, folders, recipe)
-            _publish(folders, template, recipe, manifest, result)
+            result = _run(prepared, base, folders, recipe)
+            _publish(folders, prepared, recipe, result)
         if recipe.train.export.push_to is not None:
             push(folders.model, recipe.train.export.push_to)
         return result
@@ -92,11 +85,11 @@ def _anywhere(recipe: Recipe) -> Recipe:
     return recipe.replace(model_type=kind, train=train.replace(checkpoint=checkpoint, deepspeed=own))
 
 
-def _run(data: Storage, model_type: ModelType, base: Path, folders: Folders, recipe: Recipe) -> TrainResult:
-    make_inputs(data, model_type, base, folders, recipe.train)
+def _run(prepared: Prepared, base: Path, folders: Folders, recipe: Recipe) -> TrainResult:
+    make_inputs(prepared, base, folders, recipe.train)
     need = find_need(recipe.train)
-    plan = Plan.load(folders.tokens / "train" / "plan.npz")
-    tokens = Tokens.load(input_files(folders.tokens / "train"))
+    train = folders.tokens / "train"
+    plan, tokens = Plan.load(train / PLAN), Tokens.load(input_files(train))
     began = time.monotonic()
     _fit(base, folders, recipe, plan, need)
     seconds = time.monotonic() - began
@@ -193,17 +186,15 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan, need: Need) -
         raise KeyboardInterrupt
 
 
-def _publish(
-    folders: Folders, template: ChatTemplate, recipe: Recipe, manifest: dict[str, Any], result: TrainResult
-) -> None:
+def _publish(folders: Folders, prepared: Prepared, recipe: Recipe, result: TrainResult) -> None:
     """Complete the exported folder; `model` appears whole."""
     training = {name: value for name, value in asdict(result).items() if name != "model"}
     facts = {
         "recipe": recipe.model_dump(mode="json"),
-        "data_manifest_hash": manifest_hash(manifest),
+        "data_manifest_hash": manifest_hash(prepared.manifest),
         "training": training,
     }
-    write_card(folders, template.model_type, recipe, manifest, training)
-    write_chat_files(folders.exporting, template, facts)
+    write_card(folders, prepared.template.model_type, recipe, prepared.manifest, training)
+    write_chat_files(folders.exporting, prepared.template, facts)
     folders.exporting.rename(folders.model)
     shutil.rmtree(folders.tokens)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ochat_ray import columns
 from ochat_ray.errors import DataError
-from ochat_ray.manifest import read_manifest
 from ochat_ray.model_types import ModelType
 from ochat_ray.storage import Storage
 from ochat_ray.template import ChatTemplate
@@ -102,13 +101,12 @@ class Tokens:
         return cls([_load(path) for path in files])
 
 
-def token_files(data: Storage, model_type: ModelType, split: str) -> list[str]:
+def token_files(data: Storage, manifest: dict[str, Any], model_type: ModelType, split: str) -> list[str]:
     """The token files of a split for a model type, below `data`, in order: those that its manifest names.
 
     Raises DataError, naming what there is, where the data was not prepared for the model type.
     """
-    files = read_manifest(data, remedy="`ochat-ray prepare`")["files"]
-    names = [name for name in files if name.startswith("tokens/")]
+    names = [name for name in manifest["files"] if name.startswith("tokens/")]
     prepared = sorted({name.split("/")[1] for name in names})
     if model_type.name not in prepared:
         raise DataError(

@@ -10,21 +10,25 @@ import pytest
 
 from ochat_ray.config import CheckpointConfig, Recipe, load_recipe
 from ochat_ray.errors import CheckpointError
-from ochat_ray.model_types import load_model_type
-from ochat_ray.storage import storage
 from ochat_ray.train.folders import Folders
 from ochat_ray.train.identity import claimed
 from ochat_ray.train.inputs import input_files, make_inputs
+from ochat_ray.train.prepared import Prepared
 from ochat_ray.train.run import _anywhere
 
 
 def test_data_that_moved_is_read_where_it_is(data: Path, base: Path, recipe: Recipe, tmp_path: Path) -> None:
-    kind, folders = load_model_type(recipe.model_type), Folders(tmp_path / "out")
+    folders = Folders(tmp_path / "out")
+
+    def read(place: str) -> None:
+        prepared = Prepared.open(tmp_path / place, base, recipe.model_type)
+        make_inputs(prepared, base, folders, recipe.train)
+
     shutil.copytree(data, tmp_path / "before")
-    make_inputs(storage(tmp_path / "before"), kind, base, folders, recipe.train)
+    read("before")
     plan = (folders.tokens / "train" / "plan.npz").read_bytes()
     (tmp_path / "before").rename(tmp_path / "after")
-    make_inputs(storage(tmp_path / "after"), kind, base, folders, recipe.train)
+    read("after")
     files = input_files(folders.tokens / "train")
     assert files and all(file.exists() and tmp_path / "after" in file.parents for file in files)
     assert (folders.tokens / "train" / "plan.npz").read_bytes() == plan

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, MambaConfig
 from ochat_ray.config import CheckpointConfig, Recipe
 from ochat_ray.errors import CheckpointError, OchatError
 from ochat_ray.exported import load_exported
+from ochat_ray.manifest import read_manifest
 from ochat_ray.model_types import load_model_type
 from ochat_ray.storage import storage
 from ochat_ray.template import ChatTemplate
@@ -62,7 +63,8 @@ def test_logs_every_step_once_and_learns(finished: TrainResult, recipe: Recipe) 
 
 
 def tokens_of(data: Path, recipe: Recipe, split: str) -> Tokens:
-    names = token_files(storage(data), load_model_type(recipe.model_type), split)
+    manifest = read_manifest(data, remedy="")
+    names = token_files(storage(data), manifest, load_model_type(recipe.model_type), split)
     return Tokens.load([data / name for name in names])
 
 

@@ -6,13 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ochat_ray.columns import SPLITS
 from ochat_ray.config import Recipe
-from ochat_ray.manifest import read_manifest
-from ochat_ray.model_types import load_model_type
-from ochat_ray.storage import storage
-from ochat_ray.template import ChatTemplate
-from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train.estimate.estimate import Estimate, estimate
 from ochat_ray.train.estimate.model import Model
 from ochat_ray.train.estimate.work import Work
@@ -20,7 +14,8 @@ from ochat_ray.train.folders import Folders
 from ochat_ray.train.gpus import Gpu
 from ochat_ray.train.inputs import PLAN, input_files, make_inputs
 from ochat_ray.train.packing import Plan
-from ochat_ray.train.tokens import Tokens, check_origin, token_files
+from ochat_ray.train.prepared import Prepared
+from ochat_ray.train.tokens import Tokens
 
 
 def dry_run(data: str | Path, base: Path, recipe: Recipe, gpus: Sequence[Gpu]) -> Estimate:
@@ -30,15 +25,12 @@ def dry_run(data: str | Path, base: Path, recipe: Recipe, gpus: Sequence[Gpu]) -
     from transformers.utils.logging import set_verbosity_error
 
     set_verbosity_error()
-    prepared, base, config = storage(data), base.resolve(), recipe.train
-    read_manifest(prepared, remedy="`ochat-ray prepare`")
-    template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
-    for split in SPLITS:
-        check_origin(prepared, token_files(prepared, template.model_type, split), template, base)
+    base, config = base.resolve(), recipe.train
+    prepared = Prepared.open(data, base, recipe.model_type)
     model = Model.of(base, config, gpu=bool(gpus))
     with tempfile.TemporaryDirectory(prefix="ochat-dry-run-") as name:
         folders = Folders(name)
-        make_inputs(prepared, template.model_type, base, folders, config)
+        make_inputs(prepared, base, folders, config)
         folder = folders.tokens / "train"
         tokens = Tokens.load(input_files(folder))
         work = Work.of(
