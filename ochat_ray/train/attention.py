@@ -72,38 +72,18 @@ def _on_cuda(
     scaling: float | None,
     window: int | None,
 ) -> torch.Tensor:
-    query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+    packs = (*(x.contiguous() for x in (query, key, value)), cu_seqlens, cu_seqlens, longest, longest)
     seen = (window - 1 if window else -1, 0)  # positions before and after each that it may look at
-    flash = _flash_attn()
-    if flash is not None:
-        out: torch.Tensor = flash(
-            query,
-            key,
-            value,
-            cu_seqlens,
-            cu_seqlens,
-            longest,
-            longest,
-            softmax_scale=scaling,
-            causal=True,
-            window_size=seen if window else (-1, -1),
-        )
-        return out
-    from torch.nn.attention.varlen import varlen_attn
+    out: torch.Tensor
+    if flash := _flash_attn():
+        seen = seen if window else (-1, -1)
+        out = flash(*packs, softmax_scale=scaling, causal=True, window_size=seen)
+    else:
+        from torch.nn.attention.varlen import varlen_attn
 
-    own: torch.Tensor = varlen_attn(
-        query,
-        key,
-        value,
-        cu_seqlens,
-        cu_seqlens,
-        longest,
-        longest,
-        scale=scaling,
-        window_size=seen,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    return own
+        grouped = query.shape[1] != key.shape[1]
+        out = varlen_attn(*packs, scale=scaling, window_size=seen, enable_gqa=grouped)
+    return out
 
 
 @functools.cache

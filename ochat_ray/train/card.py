@@ -9,8 +9,8 @@ import yaml
 
 from ochat_ray.config import Recipe
 from ochat_ray.model_types import ModelType
-from ochat_ray.train import log
 from ochat_ray.train.folders import Folders
+from ochat_ray.train.watch.logs import Logs
 
 NAME = "README.md"
 WHOLE = """from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -84,23 +84,19 @@ Fine-tuned by ochat-ray. `ochat.json` holds every setting.
 
 
 def _held_out(folders: Folders) -> str:
-    found = [entry for entry in log.read(folders.losses) if "eval_loss" in entry]
-    if not found:
+    logs = Logs.load(folders)
+    if not logs.evals:
         return "none held out"
-    lowest = min(found, key=lambda entry: entry["eval_loss"])
-    last = f"{found[-1]['eval_loss']:.4f}"
-    return (
-        last
-        if lowest is found[-1]
-        else f"{last} (lowest {lowest['eval_loss']:.4f} at step {lowest['step']:,})"
-    )
+    last, lowest = logs.evals[-1], logs.lowest
+    more = f" (lowest {lowest['eval_loss']:.4f} at step {lowest['step']:,})" if lowest is not last else ""
+    return f"{last['eval_loss']:.4f}{more}"
 
 
 def _conversations(counts: dict[str, Any]) -> str:
-    kept, read = counts.get("kept"), counts.get("documents")
-    return (
-        "unknown" if kept is None else f"{kept:,}" + (f" kept of {read:,} read" if read is not None else "")
-    )
+    if "kept" not in counts:
+        return "unknown"
+    read = f" kept of {counts['documents']:,} read" if "documents" in counts else ""
+    return f"{counts['kept']:,}{read}"
 
 
 def _plain(recipe: Recipe) -> str:

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from ochat_ray.config import TrainConfig
 from ochat_ray.template import ChatTemplate
 from ochat_ray.train import lora
+from ochat_ray.train.flops import load_config
 from ochat_ray.train.strategies import Strategy
 
 
@@ -25,9 +26,7 @@ def write_model(
 
     Every worker must call this. The first one writes, and holds the weights of one file at a time.
     """
-    from transformers import AutoConfig
-
-    shape = AutoConfig.from_pretrained(base, local_files_only=True)
+    shape = load_config(base)
     adapter = config.lora.alone
     tensors = lora.adapter_weights(strategy) if adapter else lora.merged_weights(strategy, config.lora)
     if dist.get_rank() == 0:

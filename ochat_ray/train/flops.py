@@ -121,16 +121,24 @@ def peak_flops(device_name: str) -> float | None:
     return gpu.teraflops * 1e12 if gpu else None
 
 
+def load_config(base: Path) -> Any:
+    """The transformers config of a model folder. Raises what transformers raises."""
+    from transformers import AutoConfig
+
+    # Said outright: where it is left open, transformers asks on the terminal.
+    return AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+
+
 def skeleton(base: Path) -> Any:
     """The transformers model of a folder's `config.json` in float32, without memory for its weights.
 
     Raises CheckpointError where there is none.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     try:
-        config = AutoConfig.from_pretrained(base, local_files_only=True)
+        config = load_config(base)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     except (OSError, ValueError, KeyError) as error:

@@ -94,7 +94,8 @@ def _check_lengths(tokens: Tokens, prepared: Prepared, base: Path, config: Train
     if longest > config.max_tokens:
         raise DataError(
             f"{prepared.data.location}: the longest conversation has {longest:,} tokens, more than "
-            f"train.max_tokens = {config.max_tokens:,}; raise train.max_tokens, or lower data.max_tokens and prepare again"
+            f"train.max_tokens = {config.max_tokens:,}; raise train.max_tokens, or lower data.max_tokens and "
+            "prepare again"
         )
     shape = _read_config(base)
     positions = position_limit(shape)

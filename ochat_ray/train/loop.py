@@ -27,7 +27,6 @@ from ochat_ray.train.checkpoint import Checkpoints
 from ochat_ray.train.evaluate import bins_of_worker, evaluate
 from ochat_ray.train.export import write_model
 from ochat_ray.train.feed import Feed
-from ochat_ray.train.flops import Size
 from ochat_ray.train.folders import Folders
 from ochat_ray.train.guard import Guard
 from ochat_ray.train.inputs import has_rows
@@ -44,9 +43,7 @@ SUSPECTS = 4  # conversations named in a message; the log names all
 
 @dataclass(frozen=True)
 class Stopped:
-    """A run that was told to stop, and has written a checkpoint at this step."""
-
-    step: int
+    """A run that was told to stop, and has written a last checkpoint."""
 
 
 def train_worker(settings: dict[str, Any]) -> OchatError | Stopped | None:
@@ -86,7 +83,7 @@ class Worker:
             self.feed = Feed.load(folders.tokens / "train", config.weighting)
             held_out = folders.tokens / "eval"
             self.held_out = Feed.load(held_out, config.weighting) if has_rows(held_out) else None
-            self.meter = Meter(self.feed, Size.of(base), config.max_tokens, self.device)
+            self.meter = Meter(self.feed, base, config.max_tokens, self.device)
             self.template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(base))
         architecture = self.strategy.model.hf.config.model_type
         self.peak = peak_rate(config, architecture, self.feed.targets_per_step)
@@ -133,13 +130,13 @@ class Worker:
             eval_loss = self._evaluate(step) if ends_epoch or (every and (step + 1) % every == 0) else None
             if ends_epoch and self.config.export.every_epoch:
                 self._export_epoch(step)
-            best = eval_loss is not None and eval_loss < self.best
-            self.best = eval_loss if best and eval_loss is not None else self.best
+            if best := eval_loss is not None and eval_loss < self.best:
+                self.best = eval_loss
             if due or stop or ends_epoch or best:
                 self._save(Cursor(step + 1, plan.epoch(step), self.updates, plan.hash, self.dtype, eval_loss))
             if stop and step + 1 < plan.steps:
                 self._note(self.checkpoints.wait())
-                return Stopped(step + 1)
+                return Stopped()
         write_model(self.strategy, self.base, self.folders.exporting, self.config, self.template)
         self._note(self.checkpoints.wait())
         return None

@@ -6,6 +6,7 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,10 +19,11 @@ from ochat_ray.train.flops import Size, peak_flops
 class Meter:
     """Measures on the first worker, which waits for the others in each step."""
 
-    def __init__(self, feed: Feed, size: Size, max_tokens: int, device: torch.device) -> None:
-        self.feed, self.size, self.max_tokens, self.device = feed, size, max_tokens, device
+    def __init__(self, feed: Feed, base: Path, max_tokens: int, device: torch.device) -> None:
+        self.feed, self.max_tokens, self.device = feed, max_tokens, device
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
         self.peak = peak_flops(name) if name else None
+        self.size = Size.of(base) if self.peak else None
         self.entry: dict[str, Any] = {}
 
     @contextmanager
@@ -30,9 +32,7 @@ class Meter:
         began = time.perf_counter()
         yield
         seconds = time.perf_counter() - began
-        rows, plan = self.feed.plan.step(step), self.feed.plan
-        lengths = self.feed.tokens.lengths_N[rows]
-        tokens = int(lengths.sum())
+        plan, tokens = self.feed.plan, self.feed.step_tokens(step)
         self.entry = {
             "step": step + 1,
             "seconds": round(seconds, 6),
@@ -40,8 +40,8 @@ class Meter:
             "packing": round(tokens / (plan.bins_per_step * self.max_tokens), 4),
             "memory_gb": round(self._memory() / 1e9, 3),
         }
-        if self.peak is not None:
-            whole = self.size.flops(lengths)
+        if self.peak and self.size:
+            whole = self.size.flops(self.feed.tokens.lengths_N[plan.step(step)])
             self.entry["mfu"] = round(whole / (seconds * dist.get_world_size() * self.peak), 4)
 
     def _memory(self) -> float:

@@ -14,6 +14,7 @@ from ochat_ray.errors import CheckpointError, one_line
 from ochat_ray.positions import changing_rope
 from ochat_ray.train import attention
 from ochat_ray.train.batch import PackedBatch
+from ochat_ray.train.flops import load_config
 from ochat_ray.train.loss import packed_loss, row_losses
 from ochat_ray.train.weights import Weights
 
@@ -101,13 +102,13 @@ def build(base: Path, config: TrainConfig) -> PackedModel:
     On the device of the context (`with torch.device("meta")` for none yet), in float32. Raises
     CheckpointError where transformers does not know it or it cannot be trained in packs.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     attention.register()
     try:
-        # Said outright: where it is left open, transformers asks on the terminal.
-        shape = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-        hf = AutoModelForCausalLM.from_config(shape, dtype=torch.float32, attn_implementation=attention.NAME)
+        hf = AutoModelForCausalLM.from_config(
+            load_config(base), dtype=torch.float32, attn_implementation=attention.NAME
+        )
     except Exception as error:  # a model that is not made for this fails in ways of its own
         raise CheckpointError(
             f"{base}: not a model that can be trained here ({one_line(error)}); give a Hugging "

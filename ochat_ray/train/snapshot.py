@@ -14,6 +14,7 @@ import math
 import mmap
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,11 +55,8 @@ def written_by(folder: Path, rank: int) -> list[Path]:
 
 def facts(path: Path) -> dict[str, int | str]:
     """Size and sha256 of a file."""
-    size = path.stat().st_size
-    if not size:
-        return {"bytes": 0, "sha256": hashlib.sha256().hexdigest()}
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return {"bytes": size, "sha256": hashlib.sha256(data).hexdigest()}
+    with _mapped(path) as data:
+        return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def close(storage: Storage, cursor: Cursor, files: Files) -> None:
@@ -77,10 +75,7 @@ def opened(storage: Storage, name: str) -> tuple[Cursor, Files]:
 
 def send(path: Path, storage: Storage, name: str) -> None:
     """Write a file to an object store without reading all of it into memory."""
-    if not path.stat().st_size:
-        storage.write(name, b"")
-        return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with _mapped(path) as data:
         storage.write(name, data)
 
 
@@ -109,14 +104,24 @@ def names(storage: Storage) -> list[str]:
 
 def prune(storage: Storage, keep: int) -> None:
     """Remove all but the newest `keep` whole checkpoints and the one of the lowest held-out loss."""
-    whole = {}
-    for name in names(storage):
+    found, whole = names(storage), {}
+    for name in found:
         try:
             whole[name] = opened(storage, name)[0].eval_loss
         except (OSError, ValueError):
             continue
     judged = {name: loss for name, loss in whole.items() if loss is not None and math.isfinite(loss)}
     best = [min(judged, key=lambda name: judged[name])] if judged else []
-    for name in names(storage):
+    for name in found:
         if name not in [*whole][:keep] + best:
             storage.remove(name)
+
+
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[bytes | mmap.mmap]:
+    """A file's bytes, mapped into memory."""
+    if not path.stat().st_size:  # which cannot be mapped
+        yield b""
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,13 @@ class Zero(Strategy):
         self.device = device
         self.stage = int(config.strategy.removeprefix("zero"))
         with together():
-            deepspeed = _import(device)
+            self.deepspeed = deepspeed = _import(device)
             settings = deepspeed_settings(config, self.stage, accumulate, half=dtype == torch.bfloat16)
             weights = Weights(base)
         with together():
             self.model = self._build(deepspeed, config, base, device, settings)
             check_weights(self.model, weights)
-        self._read(deepspeed, weights)
+        self._read(weights)
         for layer in layers(self.model) if config.compile else ():
             layer.compile(dynamic=True)
         optimizer = torch.optim.AdamW(
@@ -52,7 +53,6 @@ class Zero(Strategy):
         self.engine, *_ = deepspeed.initialize(
             model=self.model, optimizer=optimizer, config=settings, dist_init_required=False
         )
-        self.deepspeed = deepspeed
         self.world_size = dist.get_world_size()
         if dtype != torch.float32:
             self._restore_masters(weights)
@@ -72,11 +72,15 @@ class Zero(Strategy):
         restore_buffers(model)
         return model
 
-    def _read(self, deepspeed: Any, weights: Weights) -> None:
+    def _fill(self, weight: torch.nn.Parameter, value: Callable[[], torch.Tensor]) -> None:
+        """Give a weight that is computed with a value; with stage 3 the first worker's counts."""
+        with torch.no_grad(), self.deepspeed.zero.GatheredParameters([weight], modifier_rank=0):
+            if self.stage < 3 or dist.get_rank() == 0:
+                weight.copy_(value())
+
+    def _read(self, weights: Weights) -> None:
         for name, weight in self.named():
-            with torch.no_grad(), deepspeed.zero.GatheredParameters([weight], modifier_rank=0):
-                if self.stage < 3 or dist.get_rank() == 0:
-                    weight.copy_(weights.read(name))
+            self._fill(weight, partial(weights.read, name))
 
     def loss(self, batch: PackedBatch, divisor: float) -> torch.Tensor:
         loss: torch.Tensor = self.engine(batch, divisor)
@@ -117,9 +121,7 @@ class Zero(Strategy):
             self._set_master(weight, parts[f"weight.{name}"], None)
             for moment in MOMENTS:
                 self._set_master(weight, parts[f"{moment}.{name}"], moment)
-            with torch.no_grad(), self.deepspeed.zero.GatheredParameters([weight], modifier_rank=0):
-                if self.stage < 3 or dist.get_rank() == 0:
-                    weight.copy_(parts[f"weight.{name}"])
+            self._fill(weight, partial(parts.__getitem__, f"weight.{name}"))
 
     def whole(self, weight: torch.nn.Parameter) -> torch.Tensor:
         full: torch.Tensor = self.deepspeed.utils.safe_get_full_fp32_param(weight)

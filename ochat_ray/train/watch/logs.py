@@ -37,6 +37,11 @@ class Logs:
         return [entry for entry in self.losses if "eval_loss" in entry]
 
     @property
+    def lowest(self) -> dict[str, Any]:
+        """The evaluation of the lowest loss, the first if there are several."""
+        return min(self.evals, key=lambda entry: entry["eval_loss"])
+
+    @property
     def classes(self) -> list[str]:
         """Names of the classes that were evaluated, in order."""
         return sorted({name for entry in self.evals for name in entry.get("eval_losses", {})})
@@ -50,8 +55,7 @@ class Logs:
         if losses:
             found.append(("Loss", f"{losses[-1]:.3f}", f"from {losses[0]:.3f} in the first step"))
         if self.evals:
-            best = min(self.evals, key=lambda entry: entry["eval_loss"])
-            last = self.evals[-1]
+            best, last = self.lowest, self.evals[-1]
             remark = (
                 "the lowest" if last is best else f"lowest {best['eval_loss']:.3f} at step {best['step']:,}"
             )
