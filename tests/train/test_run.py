@@ -149,15 +149,18 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
 
 
 def test_a_killed_driver_is_resumed_by_the_same_call_with_more_workers(
-    finished: TrainResult, data: Path, base: Path, recipe: Recipe, tmp_path: Path
+    data: Path, base: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
+    # Long enough that one worker is still at it when a second start has found the output in use.
+    long = recipe.replace(train=recipe.train.replace(epochs=20))
+    finished = train(data, base, tmp_path / "whole", long)
     output = tmp_path / "out"
-    alone = recipe.replace(train=recipe.train.replace(num_workers=1))
+    alone = long.replace(train=long.train.replace(num_workers=1))
     driver = start_driver(data, base, output, alone)
     try:
         wait_for(lambda: driver.poll() is not None or registered_step(output), what="checkpoint")
         with pytest.raises(CheckpointError, match="another `train` is at work"):
-            train(data, base, output, recipe)
+            train(data, base, output, long)
     finally:
         workers = training_workers(driver.pid)
         driver.kill()
@@ -166,11 +169,13 @@ def test_a_killed_driver_is_resumed_by_the_same_call_with_more_workers(
     assert not (output / "model").exists()
     assert 0 < last_step(output) < finished.steps
     registered = registered_step(output)
-    result = train(data, base, output, recipe)
+    result = train(data, base, output, long)
     assert attempts(output) == [{"step": 0, "workers": 1}, {"step": registered, "workers": 2}]
     assert [entry["step"] for entry in log_of(result)] == [entry["step"] for entry in log_of(finished)]
     assert losses_of(result)[:20] == pytest.approx(losses_of(finished)[:20], rel=1e-6)
-    assert losses_of(result) == pytest.approx(losses_of(finished), abs=1e-5)
+    # The order of sums differs with the number of workers, and later steps build on the difference.
+    assert losses_of(result)[:80] == pytest.approx(losses_of(finished)[:80], abs=1e-5)
+    assert losses_of(result) == pytest.approx(losses_of(finished), abs=1e-3)
 
 
 def test_a_finished_run_is_recognised(
