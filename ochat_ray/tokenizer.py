@@ -83,6 +83,14 @@ class ChatTokenizer:
         return max([self._plain.get_vocab_size() - 1, *self.special_ids.values()]) + 1
 
     @property
+    def tokens(self) -> list[str]:
+        """Every token as tokenizer.json spells it, by id; an empty one where an id is not used."""
+        tokens = [""] * self.vocab_size
+        for token, token_id in (*self._plain.get_vocab().items(), *self.special_ids.items()):
+            tokens[token_id] = token
+        return tokens
+
+    @property
     def bare_spec(self) -> dict[str, Any]:
         """A `tokenizer.json` that encodes as `encode` does, but knows neither special tokens nor marks."""
         steps = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers"}

@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
         for _ in range(args.requests)
     ]
     reference = _model()
-    runner = Runner(_model(), cache_tokens=CONTEXT * max(args.concurrency), longest=CONTEXT)
+    runner = Runner(_model(), cache_tokens=CONTEXT * max(args.concurrency))
     ways: dict[str, Callable[[], list[list[int]]]] = {"generate 1": partial(_padded, reference, asks, 1)}
     for concurrency in args.concurrency:
         if concurrency > 1:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from ochat_ray.errors import RequestError
 from ochat_ray.serve.engine.engine import Engine, Output
@@ -24,7 +23,7 @@ from ochat_ray.serve.engine.request import (
     SamplingParams,
 )
 from ochat_ray.serve.engine.room import BLOCK
-from ochat_ray.serve.engine.runner import Runner
+from ochat_ray.serve.engine.runner import Outputs, Runner
 from ochat_ray.serve.engine.scheduler import Step
 from tests.serve.conftest import llama
 
@@ -57,7 +56,7 @@ class Collector:
 
 @pytest.fixture(scope="module")
 def runner() -> Runner:
-    return Runner(llama(), cache_tokens=16 * BLOCK, longest=512)
+    return Runner(llama(), cache_tokens=16 * BLOCK)
 
 
 def limits(**changes: int) -> Limits:
@@ -153,10 +152,10 @@ def test_a_reply_without_a_limit_ends_with_the_context(start: Any) -> None:
 
 def test_seeded_sampling_does_not_depend_on_neighbours(start: Any) -> None:
     engine, got = start()
-    asked = Generation([7, 8, 9], 40, SamplingParams(temperature=1.0, top_p=0.95, seed=11))
+    asked = Generation([7, 8, 9], 40, sampling=SamplingParams(temperature=1.0, top_p=0.95, seed=11))
     alone = engine.submit(asked)
     got.wait(lambda: alone in got.ends)
-    crowd = [engine.submit(Generation(p, 40, SamplingParams(temperature=1.0))) for p in prompts(6)]
+    crowd = [engine.submit(Generation(p, 40, sampling=SamplingParams(temperature=1.0))) for p in prompts(6)]
     again = engine.submit(asked)
     got.wait(lambda: {again, *crowd} <= set(got.ends))
     assert got.tokens[again] == got.tokens[alone]
@@ -188,7 +187,7 @@ class Gate:
         self.arrived = threading.Semaphore(0)
         self.error: Exception | None = None
 
-    def run(self, step: Step) -> Tensor:
+    def run(self, step: Step) -> Outputs:
         self.arrived.release()
         assert self.steps.acquire(timeout=PATIENCE_S)
         if self.error is not None:

@@ -43,7 +43,7 @@ def greedy(runner: Runner, prompts: list[list[int]], count: int) -> list[list[in
         scheduler.add(request)
     while scheduler.busy:
         step = scheduler.schedule()
-        logits_RV = runner.run(step)
+        logits_RV = runner.run(step).logits_RV
         sampled = [work.request for work in step.work if work.samples]
         for request, token in zip(sampled, logits_RV.argmax(-1).tolist(), strict=True):
             request.tokens.append(token)
@@ -58,6 +58,20 @@ def greedy(runner: Runner, prompts: list[list[int]], count: int) -> list[list[in
         pytest.param(hf.LlamaConfig(**{**SMALL, "num_key_value_heads": 4}), id="llama, no sharing"),
         pytest.param(hf.LlamaConfig(**{**SMALL, "num_key_value_heads": 1}), id="llama, one key head"),
         pytest.param(hf.MistralConfig(**SMALL, sliding_window=512), id="mistral, window never reached"),
+        pytest.param(hf.MistralConfig(**SMALL, sliding_window=10), id="mistral, short window"),
+        pytest.param(
+            hf.Gemma3TextConfig(
+                **SMALL,
+                head_dim=16,
+                sliding_window=10,
+                layer_types=["sliding_attention", "full_attention"],
+                query_pre_attn_scalar=16,
+            ),
+            id="gemma3, windows in some layers",
+        ),
+        pytest.param(hf.Phi3Config(**SMALL), id="phi3"),
+        pytest.param(hf.Olmo2Config(**SMALL), id="olmo2"),
+        pytest.param(hf.GPTNeoXConfig(**{**SMALL, "num_key_value_heads": 4}), id="gpt-neox"),
         pytest.param(hf.Qwen2Config(**SMALL), id="qwen2"),
         pytest.param(hf.Qwen3Config(**SMALL, head_dim=16), id="qwen3"),
         pytest.param(
@@ -79,7 +93,7 @@ def greedy(runner: Runner, prompts: list[list[int]], count: int) -> list[list[in
 )
 def test_greedy_tokens_are_those_of_generate(config: Any) -> None:
     model = make(config)
-    runner = Runner(model, cache_tokens=8 * BLOCK, longest=256)
+    runner = Runner(model, cache_tokens=8 * BLOCK)
     runner.check()
     prompts = [[5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16], [9], [40] * 33]
     assert greedy(runner, prompts, 12) == [reference(model, p, 12) for p in prompts]
@@ -88,7 +102,6 @@ def test_greedy_tokens_are_those_of_generate(config: Any) -> None:
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        pytest.param(hf.MistralConfig(**SMALL, sliding_window=64), "sliding window of 64", id="mistral"),
         pytest.param(hf.Gemma2Config(**SMALL, head_dim=16), "soft-capped", id="gemma2"),
         pytest.param(
             hf.GptOssConfig(
@@ -114,7 +127,7 @@ def test_greedy_tokens_are_those_of_generate(config: Any) -> None:
 )
 def test_other_kinds_of_attention_are_refused_by_name(config: Any, named: str) -> None:
     with pytest.raises(CheckpointError, match=named):
-        Runner(make(config), cache_tokens=8 * BLOCK, longest=256).check()
+        Runner(make(config), cache_tokens=8 * BLOCK).check()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +151,7 @@ def test_positions_that_change_with_the_neighbours_are_refused_by_name(
 ) -> None:
     config = hf.LlamaConfig(**SMALL, rope_parameters={"rope_theta": 10000.0, **rope})
     with pytest.raises(CheckpointError, match=rf"llama.*{named}"):
-        Runner(make(config), cache_tokens=8 * BLOCK, longest=256)
+        Runner(make(config), cache_tokens=8 * BLOCK)
 
 
 def test_a_rope_type_of_one_kind_of_layer_is_found() -> None:
@@ -148,11 +161,11 @@ def test_a_rope_type_of_one_kind_of_layer_is_found() -> None:
         "full_attention": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0},
     }
     with pytest.raises(CheckpointError, match=r"gemma3_text.*dynamic"):
-        Runner(make(config), cache_tokens=8 * BLOCK, longest=256)
+        Runner(make(config), cache_tokens=8 * BLOCK)
 
 
 def test_a_model_whose_logits_differ_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = Runner(llama(), cache_tokens=8 * BLOCK, longest=256)
+    runner = Runner(llama(), cache_tokens=8 * BLOCK)
     attend = runner.cache.attend
 
     def wrong(*args: Any, **kwargs: Any) -> Any:
@@ -167,5 +180,5 @@ def test_a_model_whose_logits_differ_is_refused(monkeypatch: pytest.MonkeyPatch)
 def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
     hf.LlamaConfig(**SMALL).save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=str(tmp_path)) as caught:
-        Runner.load(tmp_path, dtype="float32", device="cpu", cache_tokens=BLOCK, longest=BLOCK)
+        Runner.load(tmp_path, dtype="float32", device="cpu", cache_tokens=BLOCK)
     assert "\n" not in str(caught.value)

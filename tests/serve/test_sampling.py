@@ -6,7 +6,7 @@ from collections import Counter
 
 import torch
 
-from ochat_ray.serve.engine.request import SamplingParams
+from ochat_ray.serve.engine.request import Generation, SamplingParams
 from ochat_ray.serve.engine.sampling import Sampler, sample
 
 CPU = torch.device("cpu")
@@ -14,7 +14,7 @@ LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, float("-inf")])
 
 
 def draws(params: SamplingParams, count: int) -> list[int]:
-    sampler = Sampler(params, CPU)
+    sampler = Sampler(Generation([0], sampling=params), CPU)
     return [sample(LOGITS[None].clone(), [sampler])[0] for _ in range(count)]
 
 
@@ -48,7 +48,7 @@ def test_a_seed_draws_the_same_whatever_runs_beside_it() -> None:
         SamplingParams(),
     ]
     alone = [draws(p, 30) for p in params]
-    samplers = [Sampler(p, CPU) for p in params]
+    samplers = [Sampler(Generation([0], sampling=p), CPU) for p in params]
     together = [sample(LOGITS.repeat(3, 1), samplers) for _ in range(30)]
     assert [list(column) for column in zip(*together, strict=True)] == alone
     assert alone[0] != draws(SamplingParams(temperature=1.0, seed=6), 30)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from torch import Tensor, device
+import torch
+from torch import Tensor
 
 from ochat_ray.serve.engine.limits import Limits, check_prompt
 from ochat_ray.serve.engine.request import (
@@ -19,17 +20,19 @@ from ochat_ray.serve.engine.request import (
     Generation,
     OverloadedError,
 )
+from ochat_ray.serve.engine.grammar import Grammar
 from ochat_ray.serve.engine.room import Room
-from ochat_ray.serve.engine.sampling import Sampler, sample
-from ochat_ray.serve.engine.scheduler import Request, Scheduler, Step
+from ochat_ray.serve.engine.runner import Outputs
+from ochat_ray.serve.engine.sampling import Sampler, logprobs_of, sample
+from ochat_ray.serve.engine.scheduler import Request, Scheduler, Step, Work
 
 
 class Model(Protocol):
     """What the loop needs of a runner."""
 
-    device: device
+    device: torch.device
 
-    def run(self, step: Step) -> Tensor: ...
+    def run(self, step: Step) -> Outputs: ...
 
 
 class Output(NamedTuple):
@@ -45,6 +48,21 @@ class _Live:
 
     request: Request
     sampler: Sampler
+    stop_ids: frozenset[int]
+    prompt: int
+    sum_E: Tensor | None = None
+    """Of a pooled request's hidden states so far."""
+    told: bool = False
+    """Whether its first chunk has been delivered."""
+
+
+@dataclass(slots=True)
+class _Done:
+    """Tokens so far."""
+
+    prompts: int = 0
+    cached: int = 0
+    generated: int = 0
 
 
 @dataclass(slots=True)
@@ -81,13 +99,14 @@ class Engine:
         self._keys = itertools.count()
         self._changed = threading.Condition()
         self._inbox = _Inbox()
-        self._stats = EngineStats(0, 0, self._scheduler.room.capacity, self._scheduler.room.capacity)
+        self._done = _Done()
+        self._publish()
         self._death: Exception | None = None
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
 
-    def submit(self, generation: Generation) -> int:
-        """Queue a request and return its key.
+    def submit(self, generation: Generation, grammar: Grammar | None = None) -> int:
+        """Queue a request and return its key; `grammar` is that of its `json_schema`.
 
         Raises RequestError for a prompt that does not fit, OverloadedError, EngineDeadError.
         """
@@ -97,6 +116,8 @@ class Engine:
         limit = self.limits.longest
         if generation.max_tokens is not None:
             limit = min(limit, len(prompt) + generation.max_tokens)
+        stop_ids = self._stop_ids | generation.stop_ids
+        sampler = Sampler(generation, self._model.device, stop_ids=stop_ids, grammar=grammar)
         with self._changed:
             self.check_health()
             unfinished = len(self._live) + len(self._inbox.arrived)
@@ -105,7 +126,7 @@ class Engine:
                     f"{unfinished} requests are running or waiting already; try again in a few seconds"
                 )
             key = next(self._keys)
-            live = _Live(Request(key, list(prompt), limit), Sampler(generation.sampling, self._model.device))
+            live = _Live(Request(key, list(prompt), limit, pooled=generation.pool), sampler, stop_ids, len(prompt))
             self._inbox.arrived.append(live)
             self._changed.notify()
         return key
@@ -173,21 +194,52 @@ class Engine:
             return []
         step = self._scheduler.schedule()
         self._publish()  # the step may take long
-        logits_RV = self._model.run(step)
+        logits_RV, sums_E = self._model.run(step)
+        outputs = [self._pool(work, sums_E[work.request.key]) for work in step.work if work.request.pooled]
         live = [self._live[work.request.key] for work in step.work if work.samples]
+        # Before sampling changes the logits.
+        wanted = {r: logits_RV[r].clone() for r, one in enumerate(live) if one.sampler.logprobs is not None}
         tokens = sample(logits_RV, [one.sampler for one in live])
-        return [self._extend(one.request, token) for one, token in zip(live, tokens, strict=True)]
+        sampled = [
+            self._extend(one, token, wanted.get(r))
+            for r, (one, token) in enumerate(zip(live, tokens, strict=True))
+        ]
+        self._done.generated += len(sampled)
+        return [output for output in outputs if output is not None] + sampled
 
-    def _extend(self, request: Request, token: int) -> Output:
+    def _extend(self, live: _Live, token: int, logits_V: Tensor | None) -> Output:
+        request = live.request
         request.tokens.append(token)
         reason: FinishReason | None = None
-        if token in self._stop_ids:
+        if token in live.stop_ids:
             reason = "stop"
         elif len(request.tokens) >= request.limit:
             reason = "length"
-        if reason is not None:
-            self._forget(request.key)
-        return Output(request.key, Chunk([token], reason))
+        logprobs = None
+        if logits_V is not None:
+            logprobs = [logprobs_of(logits_V, token, live.sampler.logprobs or 0)]
+        return Output(request.key, self._tell(live, Chunk([token], reason, logprobs)))
+
+    def _pool(self, work: Work, sum_E: Tensor) -> Output | None:
+        """Add a stretch of a pooled prompt; the embedding once it is all there."""
+        live = self._live[work.request.key]
+        live.sum_E = sum_E if work.start == 0 or live.sum_E is None else live.sum_E + sum_E
+        if work.end < len(work.request.tokens):
+            return None
+        # The mean points where the sum does.
+        embedding: list[float] = torch.nn.functional.normalize(live.sum_E, dim=0).tolist()
+        return Output(work.request.key, self._tell(live, Chunk([], "stop", embedding=embedding)))
+
+    def _tell(self, live: _Live, chunk: Chunk) -> Chunk:
+        """The chunk, with what only the first one says."""
+        if not live.told:
+            live.told = True
+            chunk = chunk._replace(cached_tokens=live.request.cached)
+            self._done.prompts += live.prompt
+            self._done.cached += live.request.cached
+        if chunk.finish_reason is not None:
+            self._forget(live.request.key)
+        return chunk
 
     def _forget(self, key: int) -> None:
         self._live.pop(key, None)
@@ -200,4 +252,8 @@ class Engine:
             waiting=len(scheduler.waiting),
             free_tokens=scheduler.room.free,
             cache_tokens=scheduler.room.capacity,
+            prompt_tokens=self._done.prompts,
+            cached_tokens=self._done.cached,
+            generated_tokens=self._done.generated,
+            preemptions=scheduler.preemptions,
         )

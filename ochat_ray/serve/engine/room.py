@@ -3,6 +3,9 @@
 Each request has one contiguous span, so that attention reads it in place, without gathering pages. Spans
 grow by blocks; where the neighbour is in the way they move, and where no hole is large enough the others
 slide aside. So a request fits exactly when the free blocks suffice: nothing is lost to fragmentation.
+
+The span of a request that is over stays, idle, for prompts that begin with the same tokens, until its
+room is needed: the one that was used longest ago goes first.
 """
 
 from __future__ import annotations
@@ -32,16 +35,22 @@ class Move(NamedTuple):
 
 
 class Room:
-    """`capacity` tokens, a whole number of blocks, given out as spans by request id."""
+    """`capacity` tokens, a whole number of blocks, given out as spans by request id.
+
+    `dropped` collects the ids of idle spans that gave way; whoever keeps track of them empties it.
+    """
 
     def __init__(self, tokens: int) -> None:
         self.capacity = tokens // BLOCK * BLOCK
         self.spans: dict[int, Span] = {}
+        self.idle: dict[int, None] = {}  # used longest ago first
+        self.dropped: list[int] = []
+        self._owned = 0
 
     @property
     def free(self) -> int:
-        """Tokens that belong to nobody."""
-        return self.capacity - sum(span.size for span in self.spans.values())
+        """Tokens that belong to no request that goes on."""
+        return self.capacity - self._owned
 
     def reserve(self, key: int, tokens: int) -> list[Move] | None:
         """Make sure that `key` has a span of at least `tokens`; what it holds already is kept.
@@ -49,26 +58,52 @@ class Room:
         Returns the copies to make, in order, before the spans are used; None, with nothing changed,
         where the room does not suffice.
         """
-        size = -(-tokens // BLOCK) * BLOCK
+        size = whole_blocks(tokens)
         old = self.spans.get(key, Span(0, 0))
         if size <= old.size:
             return []
         if size - old.size > self.free:
             return None
-        holes = self._holes(ignore=key)
-        for hole in holes:
-            if old.size and hole.start <= old.start < hole.end and hole.end - old.start >= size:
-                self.spans[key] = Span(old.start, size)
-                return []
-        hole = max(self._holes(), key=lambda hole: hole.size, default=Span(0, 0))
-        if hole.size >= size:
-            self.spans[key] = Span(hole.start, size)
-            return [Move(old.start, hole.start, old.size)] if old.size else []
-        return self._slide_aside(key, size)
+        self._owned += size - old.size
+        while True:
+            holes = self._holes(ignore=key)
+            for hole in holes:
+                if old.size and hole.start <= old.start < hole.end and hole.end - old.start >= size:
+                    self.spans[key] = Span(old.start, size)
+                    return []
+            hole = max(self._holes(), key=lambda hole: hole.size, default=Span(0, 0))
+            if hole.size >= size:
+                self.spans[key] = Span(hole.start, size)
+                return [Move(old.start, hole.start, old.size)] if old.size else []
+            if not self.idle:
+                return self._slide_aside(key, size)
+            self._drop(next(iter(self.idle)))
 
     def release(self, key: int) -> None:
         """Give back a request's span."""
+        self._owned -= self.spans.pop(key).size
+
+    def retire(self, key: int) -> None:
+        """The request is over; its span stays until it is needed."""
+        self._owned -= self.spans[key].size
+        self.idle[key] = None
+
+    def touch(self, key: int) -> None:
+        """An idle span was of use: it goes last."""
+        if key in self.idle:
+            del self.idle[key]
+            self.idle[key] = None
+
+    def adopt(self, idle: int, key: int) -> None:
+        """Hand an idle span, with what it holds, to a new request."""
+        del self.idle[idle]
+        self.spans[key] = self.spans.pop(idle)
+        self._owned += self.spans[key].size
+
+    def _drop(self, key: int) -> None:
+        del self.idle[key]
         del self.spans[key]
+        self.dropped.append(key)
 
     def _holes(self, ignore: int | None = None) -> list[Span]:
         holes, at = [], 0
@@ -102,3 +137,8 @@ class Room:
 
     def _in_order(self) -> list[tuple[int, Span]]:
         return sorted(self.spans.items(), key=lambda item: item[1].start)
+
+
+def whole_blocks(tokens: int) -> int:
+    """The size of a span for so many tokens."""
+    return -(-tokens // BLOCK) * BLOCK

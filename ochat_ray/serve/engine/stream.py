@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from ochat_ray.serve.engine.engine import Engine, Output
+from ochat_ray.serve.engine.grammar import Grammars
 from ochat_ray.serve.engine.request import Chunk, EngineDeadError, EngineStats, Generation
 
 
@@ -19,10 +20,13 @@ class AsyncEngine:
     """Owns an engine made by `build`, which is given the function to deliver to.
 
     One wake-up of the event loop a step, however many requests run; tokens that pile up while a reader
-    is busy come as one chunk.
+    is busy come as one chunk. `grammars` compiles the schemas of replies.
     """
 
-    def __init__(self, build: Callable[[Callable[[Sequence[Output]], None]], Engine]) -> None:
+    def __init__(
+        self, build: Callable[[Callable[[Sequence[Output]], None]], Engine], grammars: Grammars
+    ) -> None:
+        self._grammars = grammars
         self._mailboxes: dict[int, _Mailbox] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self.engine = build(self._deliver)
@@ -33,7 +37,10 @@ class AsyncEngine:
         Raises what `Engine.submit` raises, and EngineDeadError.
         """
         self._loop = asyncio.get_running_loop()
-        key = self.engine.submit(generation)
+        grammar = None
+        if generation.json_schema is not None:
+            grammar = await asyncio.to_thread(self._grammars.grammar, generation.json_schema)
+        key = self.engine.submit(generation, grammar)
         mailbox = self._mailboxes[key] = _Mailbox()
         try:
             while True:
@@ -52,6 +59,14 @@ class AsyncEngine:
         """See `Engine.stats`."""
         return self.engine.stats()
 
+    def check_health(self) -> None:
+        """See `Engine.check_health`."""
+        self.engine.check_health()
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self.engine.close()
+
     def _deliver(self, outputs: Sequence[Output]) -> None:
         if outputs and self._loop is not None:
             self._loop.call_soon_threadsafe(self._post, outputs)
@@ -65,11 +80,15 @@ class AsyncEngine:
 
 
 def _merge(outputs: Sequence[Chunk | EngineDeadError]) -> Chunk:
-    ids: list[int] = []
+    chunks = []
     for output in outputs:
         if isinstance(output, EngineDeadError):
             raise output
-        ids += output.token_ids
-    last = outputs[-1]
-    assert isinstance(last, Chunk)
-    return Chunk(ids, last.finish_reason)
+        chunks.append(output)
+    if len(chunks) == 1:
+        return chunks[0]
+    ids = [token_id for chunk in chunks for token_id in chunk.token_ids]
+    logprobs = None
+    if chunks[0].logprobs is not None:
+        logprobs = [one for chunk in chunks for one in chunk.logprobs or ()]
+    return chunks[-1]._replace(token_ids=ids, logprobs=logprobs, cached_tokens=chunks[0].cached_tokens)

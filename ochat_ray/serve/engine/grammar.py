@@ -1,0 +1,89 @@
+"""Replies that follow a JSON Schema, by xgrammar (extra `json`): a mask over the vocabulary for each token.
+
+Method: Dong et al., XGrammar: Flexible and Efficient Structured Generation Engine, 2024.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from ochat_ray.errors import RequestError, one_line
+from ochat_ray.tokenizer import ChatTokenizer
+
+COMPILED = 128  # schemas that are kept
+MISSING = "JSON output needs the extra `json` on the server: pip install 'ochat-ray[json]'"
+
+
+class Grammar(Protocol):
+    """What may come next in one reply."""
+
+    def mask(self, logits_V: Tensor) -> None:
+        """Set what may not come next to minus infinity."""
+
+    def accept(self, token_id: int) -> None:
+        """Note the token that came."""
+
+
+class Grammars:
+    """Compiles schemas for one tokenizer. `vocabulary`: size of the model's; `stop_ids` end a reply."""
+
+    def __init__(self, tokenizer: ChatTokenizer, vocabulary: int, stop_ids: frozenset[int]) -> None:
+        self._tokenizer = tokenizer
+        self._vocabulary = vocabulary
+        self._stop_ids = stop_ids
+        self._compiled = lru_cache(COMPILED)(self._compile)
+
+    def grammar(self, schema: str) -> Grammar:
+        """A matcher for one reply; "" is any JSON object. Blocks for some milliseconds where the schema is new.
+
+        Raises RequestError for a schema that cannot be compiled, and where xgrammar is not installed.
+        """
+        return _Matcher(self._compiled(schema))
+
+    def _compile(self, schema: str) -> Any:
+        try:
+            # In one line: models that are not sure of themselves fill replies with white space.
+            return self._compiler.compile_json_schema(schema or '{"type": "object"}', any_whitespace=False)
+        except ImportError as error:
+            raise RequestError(MISSING, param="response_format") from error
+        except (RuntimeError, ValueError) as error:
+            raise RequestError(
+                f"response_format: the schema cannot be followed ({one_line(error)}); simplify it",
+                param="response_format",
+            ) from error
+
+    @cached_property
+    def _compiler(self) -> Any:
+        import xgrammar
+
+        tokens = self._tokenizer.tokens
+        kinds = xgrammar.VocabType
+        # How a line break is spelled gives the kind away.
+        kind = {"<0x0A>": kinds.BYTE_FALLBACK, "\u010a": kinds.BYTE_LEVEL}
+        info = xgrammar.TokenizerInfo(
+            tokens,
+            next((kind[token] for token in kind if token in tokens), kinds.RAW),
+            vocab_size=self._vocabulary,
+            stop_token_ids=sorted(self._stop_ids),
+        )
+        return xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
+
+
+class _Matcher:
+    def __init__(self, compiled: Any) -> None:
+        import xgrammar
+
+        self._matcher = xgrammar.GrammarMatcher(compiled)
+        self._mask_1W = xgrammar.allocate_token_bitmask(1, compiled.tokenizer_info.vocab_size)
+
+    def mask(self, logits_V: Tensor) -> None:
+        import xgrammar
+
+        if self._matcher.fill_next_token_bitmask(self._mask_1W):
+            xgrammar.apply_token_bitmask_inplace(logits_V[None], self._mask_1W.to(logits_V.device))
+
+    def accept(self, token_id: int) -> None:
+        self._matcher.accept_token(token_id)
