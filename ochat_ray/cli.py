@@ -230,6 +230,24 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("--shard-mb", type=_positive, default=256, help="MB of pages in a file (default: 256)")
     pack.add_argument("--address", help="Ray cluster to join (default: RAY_ADDRESS, else a private one)")
 
+    keys = command("keys", _keys, "add, list or remove API keys of the endpoint")
+    actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
+    texts = {"add": "make a key and print it, once", "list": "list keys", "remove": "remove a key"}
+    for name, text in texts.items():
+        action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        action.set_defaults(parser=action)
+        action.add_argument("file", type=Path, help="keys file; only sha256 of keys is in it")
+        if name != "list":
+            action.add_argument("name", help="who holds the key")
+        if name == "add":
+            action.add_argument(
+                "--requests-per-minute", type=_positive, metavar="N", help="default: no limit"
+            )
+            action.add_argument("--tokens-per-minute", type=_positive, metavar="N", help="default: no limit")
+            action.add_argument(
+                "--expires", metavar="DATE", help="last day on which it works, e.g. 2030-12-31 (UTC)"
+            )
+
     config = stage("config", _config, "show a recipe with all its settings and what they mean", ray=False)
     config.add_argument("--list", action="store_true", help="list the shipped recipes and model types")
     return parser
@@ -405,6 +423,27 @@ def _pack(args: argparse.Namespace) -> None:
     print(f"{counts['pages']:,} pages in {len(manifest['files']):,} files in {args.output}")
     for source, reason, detail in manifest["rejected"]:
         print(f"not packed: {source}: {reason} ({detail})")
+
+
+def _keys(args: argparse.Namespace) -> None:
+    from ochat_ray.serve.access.keys_file import add_key, list_keys, remove_key
+
+    if args.action == "list":
+        for line in list_keys(args.file):
+            print(line)
+    elif args.action == "remove":
+        remove_key(args.file, args.name)
+        print(f"{args.name} has no key any more; a running endpoint knows within a second")
+    else:
+        key = add_key(
+            args.file,
+            args.name,
+            requests_per_minute=args.requests_per_minute,
+            tokens_per_minute=args.tokens_per_minute,
+            expires=args.expires,
+        )
+        print(f"key of {args.name} in {args.file}; keep it, it is not shown again:", file=sys.stderr)
+        print(key)
 
 
 def _config(args: argparse.Namespace) -> None:
