@@ -144,5 +144,7 @@ def _redis(uri: str) -> RedisStorage:
             socket_connect_timeout=REDIS_TIMEOUT_S,
         )
     except (ConfigurationError, ValueError) as error:
-        what = "needs the package redis" if isinstance(error, ConfigurationError) else str(error)
-        raise ConfigError(f"limits_storage {uri}: {what}; install ochat-ray[redis]") from error
+        reason = str(error).replace(expanded, uri)  # without passwords
+        raise ConfigError(
+            f"limits_storage {uri}: cannot be used ({reason}); it needs ochat-ray[redis], and host:port"
+        ) from None

@@ -9,8 +9,6 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from ochat_ray.serve.protocol import error_body
-
 # A client that still sends reads no answer, and loses it where the connection is closed on what it sent. So a
 # little is read on and dropped, before the connection is closed.
 LINGER_S = 1.0
@@ -32,7 +30,8 @@ class Refusal:
     ) -> None:
         self.status = status
         self.code = code
-        self._body = json.dumps(error_body(message, kind=kind, code=code), ensure_ascii=False).encode()
+        error = {"message": message, "type": kind, "param": None, "code": code}
+        self._body = json.dumps({"error": error}, ensure_ascii=False).encode()
         self._headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(self._body)).encode()),
