@@ -53,9 +53,9 @@ class Body:
             async with asyncio.timeout(self._timeout_s):
                 body = await self._read(receive)
         except TooLongError:
-            await self._too_long.send(scope, receive, send, close=True)
+            await self._too_long.send(scope, send, close=True)
         except TimeoutError:
-            await self._too_slow.send(scope, receive, send, close=True)
+            await self._too_slow.send(scope, send, close=True)
         except GoneError:
             return
         else:

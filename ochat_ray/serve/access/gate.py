@@ -51,12 +51,12 @@ class Gate:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
                 return
-            await (MISSING if presented is None else WRONG).send(scope, receive, send)
+            await (MISSING if presented is None else WRONG).send(scope, send)
             return
         scope["state"]["key"] = holder.name
         standing = await self._limiter.admit(holder)
         if standing.refused is not None:
-            await _too_many(holder, standing).send(scope, receive, send)
+            await _too_many(holder, standing).send(scope, send)
         elif standing.key.requests_per_minute is None and standing.key.tokens_per_minute is None:
             await self._app(scope, receive, send)
         else:

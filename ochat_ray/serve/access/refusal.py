@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope, Send
 
-# A client that still sends reads no answer, and loses it where the connection is closed on what it sent. So a
-# little is read on and dropped, before the connection is closed.
-LINGER_S = 1.0
-LINGER_BYTES = 16 * 2**20
 SMALL_BODY = 65536  # one that is likely here already
 
 
@@ -38,19 +33,15 @@ class Refusal:
             *headers,
         ]
 
-    async def send(self, scope: Scope, receive: Receive, send: Send, *, close: bool = False) -> None:
-        """Answer with it. The connection ends with `close`, and where a large body may still come."""
+    async def send(self, scope: Scope, send: Send, *, close: bool = False) -> None:
+        """Answer with it. The connection ends with `close`, and where a large body may still come, which is
+        then not read."""
         account(scope)["error_code"] = self.code
-        close = close or body_may_be_large(scope)
-        headers = [*self._headers, (b"connection", b"close")] if close else self._headers
+        headers = self._headers
+        if close or body_may_be_large(scope):
+            headers = [*headers, (b"connection", b"close")]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        if close:
-            # The client has it all by its length.
-            await send({"type": "http.response.body", "body": self._body, "more_body": True})
-            await _drop(receive)
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            await send({"type": "http.response.body", "body": self._body})
+        await send({"type": "http.response.body", "body": self._body})
 
 
 def account(scope: Scope) -> dict[str, Any]:
@@ -74,16 +65,3 @@ def body_may_be_large(scope: Scope) -> bool:
     """Whether more may be on its way than what comes with the head."""
     length = body_length(scope)
     return length is None or length > SMALL_BODY
-
-
-async def _drop(receive: Receive) -> None:
-    dropped = 0
-    try:
-        async with asyncio.timeout(LINGER_S):
-            while dropped < LINGER_BYTES:
-                message = await receive()
-                if message["type"] != "http.request" or not message.get("more_body"):
-                    return
-                dropped += len(message.get("body", b""))
-    except TimeoutError:
-        return
