@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -13,7 +14,9 @@ from ochat_ray.errors import DataError
 from ochat_ray.serve.web.turns import Turn
 
 FILE = "feedback.jsonl"
-MAX_BYTES = 2**20  # of a line: visitors write the file, and nobody rates what is longer
+# Visitors write the file: of a line, and of all. A file that is full is to be moved away.
+MAX_BYTES = 2**20
+MAX_FILE_BYTES = 2**28
 
 
 def record(
@@ -37,7 +40,7 @@ def record(
 
 
 def append(folder: Path, line: dict[str, Any]) -> None:
-    """Add a line to the file in a folder, which is made. Raises DataError for a long line, and OSError."""
+    """Add a line to the file in a folder, which is made. Raises DataError for a long line, OSError else."""
     data = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "replace")
     if len(data) > MAX_BYTES:
         raise DataError(f"the conversation has {len(data):,} bytes; feedback keeps {MAX_BYTES:,} at most")
@@ -45,6 +48,8 @@ def append(folder: Path, line: dict[str, Any]) -> None:
     # One write to a file opened for appending: lines of several pages never mix.
     file = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
+        if os.fstat(file).st_size > MAX_FILE_BYTES:
+            raise OSError(errno.EFBIG, "full; move it away", str(folder / FILE))
         os.write(file, data)
     finally:
         os.close(file)

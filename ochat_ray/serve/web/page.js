@@ -14,6 +14,8 @@ window.ochat = (() => {
     : { full: "This browser's storage is full: the conversation is not kept. Delete others first.",
         sure: "Delete this conversation?" };
   let current = null; // id of the conversation that is shown
+  let model = null; // the one chosen last; the list of models comes later than the rest
+  let started = false; // components tell of changes while they are made, with the values of an empty page
   let waiting = null; // a conversation to save soon
   let timer = 0;
   let told = false;
@@ -88,14 +90,19 @@ window.ochat = (() => {
   });
 
   return {
+    current: () => current ?? "",
+    model: () => model,
     start() {
       const dark = localStorage.getItem(DARK);
       if (dark !== null) document.body.classList.toggle("dark", dark === "1");
       const key = read(KEY);
-      const { model = null, temperature = 0.7, top_p = 1, max_tokens = null, seed = null, stop = "",
-        presence_penalty = 0, frequency_penalty = 0 } = read(SETTINGS) ?? {};
+      started = true;
+      const settings = read(SETTINGS) ?? {};
+      model = settings.model ?? null;
+      const { temperature = 0.7, top_p = 1, max_tokens = null, seed = null, stop = "",
+        presence_penalty = 0, frequency_penalty = 0 } = settings;
       const opened = show(all()[0]);
-      return [list(), ...opened, key ?? "", key !== null, model, temperature, top_p, max_tokens, seed, stop,
+      return [list(), ...opened, key ?? "", key !== null, temperature, top_p, max_tokens, seed, stop,
         presence_penalty, frequency_penalty];
     },
     ask(message, chat) {
@@ -127,7 +134,9 @@ window.ochat = (() => {
     },
     // What is shown changed, or a setting: keep both. Returns the list of conversations if it changed too.
     keep(chat, values, names) {
+      if (!started) return update({});
       const settings = Object.fromEntries(names.map((name, index) => [name, values[index]]));
+      model = settings.model ||= model;
       write(SETTINGS, settings);
       const messages = plain(chat);
       if (current === null || !messages.length) return update({});

@@ -38,7 +38,9 @@ class Parts:
                 self.export = gr.Button(I18N("export"), size="sm", min_width=60, elem_id="ochat-export")
                 self.delete = gr.Button(I18N("delete"), size="sm", min_width=60, elem_id="ochat-delete")
             with gr.Accordion(I18N("access"), elem_id="ochat-access"):
-                self.model = gr.Dropdown([], label=I18N("model"), elem_id="ochat-model")
+                self.model = gr.Dropdown(
+                    [], label=I18N("model"), allow_custom_value=True, elem_id="ochat-model"
+                )
                 self.key = gr.Textbox(
                     label=I18N("key"),
                     info=I18N("key_info"),
@@ -50,6 +52,7 @@ class Parts:
             with gr.Accordion(I18N("sampling"), open=False, elem_id="ochat-sampling"):
                 self.options = _options()
             self.dark = gr.Button(I18N("dark"), size="sm", elem_id="ochat-dark")
+        self.current = gr.Textbox(visible=False)  # for what the radio has no choices of on the server
         self.chat = gr.Chatbot(
             show_label=False,
             container=False,
@@ -59,7 +62,7 @@ class Parts:
             latex_delimiters=LATEX,
             buttons=["copy"],
             editable="user",
-            feedback_options=("Like", "Dislike") if config.feedback else None,
+            feedback_options=("Like", "Dislike") if config.feedback else (),
             allow_file_downloads=False,
             elem_id="ochat-chat",
         )
@@ -109,7 +112,10 @@ def build_page(config: ChatPageConfig, base_url: str) -> gr.Blocks:
     page = gr.Blocks(analytics_enabled=False, title=config.title, fill_height=True)
     with page:
         parts = Parts(config)
-        _connect(page, parts, Replies(Endpoint(base_url), config, list(parts.options)))
+        replies = Replies(Endpoint(base_url), config, list(parts.options))
+        _connect(page, parts, replies)
+        if config.feedback:
+            _connect_thumbs(parts, replies)
     # A stream lasts as long as its answer, so there is no bound on how many run; joining has one.
     page.queue(default_concurrency_limit=None, max_size=1000)
     return page
@@ -123,14 +129,15 @@ def _connect(page: gr.Blocks, parts: Parts, replies: Replies) -> None:
     own = [parts.options["system"], parts.options["condition"]]
     opened = [parts.side, parts.chat, parts.message, parts.error, *own]
     models = ([parts.key, parts.model], [parts.model, parts.options["condition"], parts.error])
+    chosen = "(key, model) => [key, model || ochat.model()]"
 
     page.load(
         None,
         js="() => ochat.start()",
-        outputs=[parts.chats, *opened, parts.key, parts.remember, parts.model, *options[2:]],
+        outputs=[parts.chats, *opened, parts.key, parts.remember, *options[2:]],
         **QUIET,
-    ).then(replies.models, *models, **QUIET)
-    gr.on([parts.key.submit, parts.key.blur], replies.models, *models, **QUIET)
+    ).then(replies.models, *models, js=chosen, **QUIET)
+    gr.on([parts.key.submit, parts.key.blur], replies.models, *models, js=chosen, **QUIET)
     gr.on(
         [parts.key.change, parts.remember.change],
         None,
@@ -177,6 +184,13 @@ def _connect(page: gr.Blocks, parts: Parts, replies: Replies) -> None:
     )
     parts.export.click(None, js="() => ochat.export()", **QUIET)
     parts.dark.click(None, js="() => ochat.dark()", **QUIET)
+
+
+def _connect_thumbs(parts: Parts, replies: Replies) -> None:
     parts.chat.like(
-        replies.judge, [parts.chat, parts.chats, parts.key, parts.model, *options], parts.error, **QUIET
+        replies.judge,
+        [parts.chat, parts.current, parts.key, parts.model, *parts.options.values()],
+        parts.error,
+        js="(chat, current, ...rest) => [chat, ochat.current(), ...rest]",
+        **QUIET,
     )

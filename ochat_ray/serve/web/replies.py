@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -19,6 +20,7 @@ from ochat_ray.serve.web.feedback import append, record
 from ochat_ray.serve.web.texts import language_of, text
 from ochat_ray.serve.web.turns import Turn, request_messages, turns_of, value_of
 
+log = logging.getLogger("ray.serve")
 SHOW_EVERY_S = 0.05  # each showing costs the whole conversation once
 MAX_STOPS = 4
 Shown = tuple[Any, ...]  # for the chat, the text box, the error, and the buttons to send and to stop
@@ -118,7 +120,8 @@ class Replies:
             return _told(str(error))
         except DataError:
             return _told(text("too_long", language))
-        except OSError:
+        except OSError as error:
+            log.error("feedback was not kept: %s", error)
             return _told(text("not_kept", language))
         gr.Info(text("thanks", language), duration=3)
         return _told("")

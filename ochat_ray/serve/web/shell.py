@@ -78,8 +78,8 @@ class Shell:
 
         await self._page({**scope, "headers": plain}, receive, collect)
         if scope["method"] == "GET":
-            script = f'<script src=".{SCRIPT}"></script></head>'.encode()
-            body = ELSEWHERE.sub(b"", body).replace(b"</head>", script, 1)
+            head = f'<link rel="icon" href="data:,"><script src=".{SCRIPT}"></script></head>'.encode()
+            body = ELSEWHERE.sub(b"", body).replace(b"</head>", head, 1)
             body = body.replace(b"<script", f'<script nonce="{nonce}"'.encode())
             start["headers"] = [h for h in start["headers"] if h[0].lower() != b"content-length"]
             start["headers"].append((b"content-length", str(len(body)).encode()))
