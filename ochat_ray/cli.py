@@ -67,7 +67,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     """What the words of a command line ask for. Ends the program, with usage, where they are no command."""
     # Overrides may stand anywhere: argparse would take the first of them for a positional argument.
     stage = bool(words) and words[0] in STAGES
-    overrides = [word for word in words if stage and OVERRIDE.match(word) and not _is_base(word, words)]
+    overrides = [
+        word for word in words if stage and OVERRIDE.match(word) and not _is_named_folder(word, words)
+    ]
     args, unknown = _parser().parse_known_args([word for word in words if word not in overrides])
     if unknown:
         _refuse(unknown, args.parser)
@@ -75,9 +77,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def _is_base(word: str, words: Sequence[str]) -> bool:
-    """Whether a word is `--base MODEL_TYPE=DIR`, which looks like an override."""
-    return ("--base", word) in pairwise(words)
+def _is_named_folder(word: str, words: Sequence[str]) -> bool:
+    """Whether a word is `--base MODEL_TYPE=DIR` or `--also NAME=DIR`, which look like overrides."""
+    return any((option, word) in pairwise(words) for option in ("--base", "--also"))
 
 
 def _refuse(unknown: Sequence[str], parser: argparse.ArgumentParser) -> NoReturn:
@@ -187,6 +189,13 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = stage("serve", _serve, "serve an exported model behind an OpenAI-compatible endpoint")
     serve.add_argument("model", type=Path, help="folder that `train` exported")
+    serve.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="another model beside it, and the name to ask for it by; may be repeated",
+    )
 
     pipeline = stage("pipeline", _pipeline, "prepare, train and serve in one go")
     inputs(pipeline)
@@ -364,21 +373,32 @@ def _serve(args: argparse.Namespace) -> None:
     from ochat_ray.exported import load_exported
     from ochat_ray.strict import parse
 
-    exported = load_exported(args.model)
-    if (args.model / "adapter_config.json").exists():
-        raise CheckpointError(
-            f"{args.model}: an adapter alone, which cannot be served; train with train.lora.export=merged"
-        )
+    also = {name: Path(folder) for name, folder in map(_named, args.also)}
+    exported = [load_exported(folder) for folder in (args.model, *also.values())]
+    for one in exported:
+        if (one.folder / "adapter_config.json").exists():
+            raise CheckpointError(
+                f"{one.folder}: an adapter alone, which cannot be served; train with train.lora.export=merged"
+            )
     if args.recipe:
         recipe = load_recipe(args.recipe, args.overrides)
-    else:  # the one it was trained with
-        trained = parse(Recipe, exported.facts["recipe"], str(args.model / "ochat.json"))
+    else:  # the one that it was trained with
+        trained = parse(Recipe, exported[0].facts["recipe"], str(args.model / "ochat.json"))
         recipe = override_recipe(trained, args.overrides)
     from ochat_ray.pipeline import serve
     from ochat_ray.runtime import cluster
 
-    with cluster(args.address, min_cpus=recipe.serve.replicas * recipe.serve.engine.threads) as private:
-        serve(args.model, recipe.serve, wait=private)
+    most = max(recipe.serve.replicas, recipe.serve.autoscaling.max_replicas or 1)
+    cpus = most * len(exported) * recipe.serve.engine.threads
+    with cluster(args.address, min_cpus=cpus) as private:
+        serve(args.model, recipe.serve, also=also, wait=private)
+
+
+def _named(word: str) -> tuple[str, str]:
+    name, equals, folder = word.partition("=")
+    if not (name and equals and folder):
+        raise ConfigError(f"--also {word}: expected NAME=FOLDER, e.g. --also coder=RUN/model")
+    return name, folder
 
 
 def _pipeline(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,13 +40,16 @@ def pipeline(
     serve(result.model, recipe.serve, wait=wait)
 
 
-def serve(model: Path, config: ServeConfig, *, wait: bool) -> None:
-    """Deploy an exported model; with `wait`, keep it up until the program is interrupted."""
+def serve(model: Path, config: ServeConfig, *, also: Mapping[str, Path] | None = None, wait: bool) -> None:
+    """Deploy an exported model, and others by name; with `wait`, keep them up until the program is
+    interrupted."""
     from ochat_ray.serve.app import deploy, shutdown
 
     print(f"loading {model}", file=sys.stderr, flush=True)
-    url = deploy(model, config)
-    print(f"serving {model} at {url}; talk to it with `ochat-ray chat --url {url}`", flush=True)
+    url = deploy(model, config, also)
+    page = url.removesuffix("/v1") + "/chat"
+    where = f", or in a browser at {page}" if config.chat_page.enabled else ""
+    print(f"serving {model} at {url}; talk to it with `ochat-ray chat --url {url}`{where}", flush=True)
     if not wait:
         return
     try:

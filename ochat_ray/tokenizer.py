@@ -49,6 +49,7 @@ class ChatTokenizer:
         self.spec = mark_segments(spec)
         self.bos_token = bos_token
         self.special_ids: dict[str, int] = {t["content"]: t["id"] for t in spec.get("added_tokens", [])}
+        self._special = frozenset(self.special_ids.values())
         self._plain = Tokenizer.from_str(json.dumps({**self.spec, **NO_SPECIALS}))
 
     @classmethod
@@ -124,7 +125,7 @@ class ChatTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids; special ids are left out. Inverse of `encode` for lossless tokenizers."""
-        special = set(self.special_ids.values())
+        special = self._special
         text: str = self._plain.decode([i for i in ids if i not in special], skip_special_tokens=False)
         return text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -42,6 +43,12 @@ class AccessConfig(StrictModel):
     log: LogConfig | None = None
     """A log of requests; null for none."""
 
+    def resolved(self) -> AccessConfig:
+        """The same with absolute paths: replicas run in folders of their own."""
+        keys_file = None if self.keys_file is None else _absolute(self.keys_file)
+        log = None if self.log is None else self.log.replace(path=_absolute(self.log.path))
+        return self.replace(keys_file=keys_file, log=log)
+
     @field_validator("limits_storage")
     @classmethod
     def _check_storage(cls, value: str | None) -> str | None:
@@ -60,3 +67,7 @@ class AccessConfig(StrictModel):
                     f"{origin!r} is no origin; write scheme and host without a path, e.g. https://example.com"
                 )
         return value
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())

@@ -22,6 +22,25 @@ CONDITION = "{condition}"
 AUTO = "auto"
 
 
+class ToolConvention(StrictModel):
+    """How tools are offered in text, and calls and their results written: Hermes' way unless said otherwise."""
+
+    system: str = (
+        "You can call functions. To call one, write a JSON object with its name and arguments, like\n"
+        '<tool_call>{"name": "...", "arguments": {...}}</tool_call>\n'
+        "and wait for the result. The functions are:\n{tools}"
+    )
+    """At the end of the system message; `{tools}` stands for the functions, a JSON object a line."""
+    call_open: str = Field("<tool_call>", min_length=1)
+    """Before a call, a JSON object with `name` and `arguments`."""
+    call_close: str = Field("</tool_call>", min_length=1)
+    """After a call."""
+    result_open: str = "<tool_response>"
+    """Before the result of a call, in a user message."""
+    result_close: str = "</tool_response>"
+    """After the result of a call."""
+
+
 class ModelType(StrictModel):
     """How conversations become tokens: `[bos] (prefix text eot)*`, prefix and text tokenised apart."""
 
@@ -49,6 +68,8 @@ class ModelType(StrictModel):
     """Conditions the published models were trained with, for people to read; others are accepted."""
     default_condition: str | None = None
     """Condition of a conversation or request that names none."""
+    tools: ToolConvention = ToolConvention()
+    """How tools are offered and called when serving."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -75,7 +96,7 @@ class ModelType(StrictModel):
 
     def fingerprint(self) -> str:
         """sha256 of the fields that decide token ids (not names or remarks), hex."""
-        fields = self.model_dump(exclude={"name", "aliases", "base", "conditions", "context"})
+        fields = self.model_dump(exclude={"name", "aliases", "base", "conditions", "context", "tools"})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

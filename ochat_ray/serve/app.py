@@ -7,25 +7,30 @@ import logging
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import serve
-from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.config import HTTPOptions, ProxyLocation, RequestRouterConfig
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from ochat_ray.config import ServeConfig
 from ochat_ray.errors import CheckpointError, ConfigError
 from ochat_ray.exported import load_exported
 from ochat_ray.runtime import fixed, require_free_port
-from ochat_ray.serve.ingress import Ingress
+from ochat_ray.serve.access.keys import read_keys
+from ochat_ray.serve.ingress import Ingress, OneHop
 from ochat_ray.serve.limits import limits_of
 from ochat_ray.serve.placement import fitting, need
 from ochat_ray.serve.replica import EngineReplica
+from ochat_ray.serve.routing import PrefixRouter
 from ochat_ray.serve.target import drop_unplaced, end_serve, former_target, restore, running_serve
+from ochat_ray.serve.web.deployment import chat_app
 
 APP_NAME = "ochat"
+PAGE_NAME = "ochat-chat"
 ENGINE = "engine"
 INGRESS = "ingress"
 TELL_EVERY_S = 30.0  # while replicas wait for room in the cluster
@@ -36,74 +41,121 @@ SHUTDOWN_TIMEOUT_S = 15.0  # for requests that are still running when Serve ends
 SPARE_CALLS = 16  # health and statistics, beside the requests
 
 
-def build_app(model_dir: str, config: ServeConfig, *, gpus: float, surge: bool) -> serve.Application:
-    """Ingress and engine over an exported folder that every node can read.
+def build_app(
+    folders: Mapping[str | None, str], config: ServeConfig, *, gpus: float, surge: bool
+) -> serve.Application:
+    """Ingress and engines over exported folders that every node can read, by the names of their models.
 
     The ingress mostly waits and asks for no CPU of its own, so that an engine fits wherever a whole
     CPU is free. With `surge` an older version runs until the new one does.
     """
-    limits = limits_of(load_exported(model_dir), config)
-    calls = limits.max_running + limits.max_queued + SPARE_CALLS
+    calls = {name: _calls(folder, config) for name, folder in folders.items()}
+    most = config.autoscaling.max_replicas or config.replicas
+    options: dict[str, Any] = {
+        "max_ongoing_requests": sum(calls.values()) * most // config.ingress_replicas + SPARE_CALLS,
+        "ray_actor_options": {"num_cpus": 0},
+        "max_surge_percent": 100,
+        "graceful_shutdown_timeout_s": config.request_timeout_s,
+        "max_constructor_retry_count": 1,
+        "logging_config": QUIET,
+    }
+    if config.one_hop:
+        ((name, folder),) = folders.items()
+        options["ray_actor_options"] = {"num_cpus": config.engine.threads, "num_gpus": gpus}
+        options["max_surge_percent"] = 100 if surge else 0
+        one = serve.deployment(OneHop, name=INGRESS, health_check_period_s=2, **options)
+        return one.bind(name, folder, config, gpu=gpus > 0)
+    engines = {
+        name: _engine(name, folder, config, calls[name], gpus=gpus, surge=surge)
+        for name, folder in folders.items()
+    }
+    ingress = serve.deployment(Ingress, name=INGRESS, num_replicas=config.ingress_replicas, **options)
+    return ingress.bind(dict(folders), config, engines)
+
+
+def _calls(folder: str, config: ServeConfig) -> int:
+    limits = limits_of(load_exported(folder), config)
+    return limits.max_running + limits.max_queued + SPARE_CALLS
+
+
+def _engine(
+    name: str | None, folder: str, config: ServeConfig, calls: int, *, gpus: float, surge: bool
+) -> serve.Application:
+    scaling = config.autoscaling
+    number: dict[str, Any] = {"num_replicas": config.replicas}
+    if scaling.max_replicas is not None:
+        number = {
+            "autoscaling_config": {
+                "min_replicas": scaling.min_replicas,
+                "max_replicas": scaling.max_replicas,
+                "initial_replicas": max(scaling.min_replicas, min(config.replicas, scaling.max_replicas)),
+                "target_ongoing_requests": scaling.target_requests,
+                "upscale_delay_s": scaling.upscale_delay_s,
+                "downscale_delay_s": scaling.downscale_delay_s,
+                # Often enough for the delays that were asked for.
+                "metrics_interval_s": min(10.0, max(0.5, scaling.upscale_delay_s / 2)),
+                "look_back_period_s": min(30.0, max(2.0, scaling.upscale_delay_s)),
+            }
+        }
     engine = serve.deployment(
         EngineReplica,
-        name=ENGINE,
-        num_replicas=config.replicas,
+        name=ENGINE if name is None else f"{ENGINE}-{name}",
         max_ongoing_requests=calls,
-        max_queued_requests=limits.max_queued,
+        max_queued_requests=config.max_queued,
         ray_actor_options={"num_cpus": config.engine.threads, "num_gpus": gpus},
         max_surge_percent=100 if surge else 0,
         graceful_shutdown_timeout_s=config.request_timeout_s,  # an update cuts nobody off
         max_constructor_retry_count=1,  # a folder that fails to load once fails again
         health_check_period_s=2,
+        request_router_config=RequestRouterConfig(request_router_class=PrefixRouter),
         logging_config=QUIET,
+        **number,
     )
-    ingress = serve.deployment(
-        Ingress,
-        name=INGRESS,
-        max_ongoing_requests=calls * config.replicas,
-        ray_actor_options={"num_cpus": 0},
-        max_surge_percent=100,
-        graceful_shutdown_timeout_s=config.request_timeout_s,
-        max_constructor_retry_count=1,
-        logging_config=QUIET,
-    )
-    return ingress.bind(model_dir, config, engine.bind(model_dir, config, gpu=gpus > 0))
+    return engine.bind(folder, config, gpu=gpus > 0)
 
 
-def deploy(model_dir: Path, config: ServeConfig) -> str:
-    """Put the model of an exported folder up on the joined cluster, and wait until it answers.
+def deploy(model: Path, config: ServeConfig, also: Mapping[str, Path] | None = None) -> str:
+    """Put the models of exported folders up on the joined cluster, and wait until they answer.
 
-    Returns the base URL for OpenAI clients. Serve is started where it does not run yet; a running one
-    keeps its other applications. A version that is up already serves on until the new one does where the
-    cluster has room for both, and again if the new one fails. Raises CheckpointError for a folder that
-    cannot be served, ConfigError for a busy port and for a cluster that is too small.
+    `also`: further ones by the names that clients ask for. Returns the base URL for OpenAI clients. Serve is
+    started where it does not run yet; a running one keeps its other applications. A version that is up
+    already serves on until the new one does where the cluster has room for both, and again if the new one
+    fails. Raises CheckpointError for a folder that cannot be served, ConfigError for a busy port, for a keys
+    file that cannot be used and for a cluster that is too small.
     """
-    folder = str(Path(model_dir).resolve())
+    folders = _folders(model, config, also or {})
+    config = config.replace(access=config.access.resolved())
+    if config.access.keys_file is not None:
+        read_keys(Path(config.access.keys_file))
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     gpus = _gpus(config)
     wanted = need(config, gpus)
-    if fixed() and fitting(_nodes(), wanted) < config.replicas:
+    number = len(folders) * config.replicas
+    if fixed() and fitting(_nodes(), wanted) < number:
         raise ConfigError(
-            f"no place for {_replicas(config, wanted)}: the cluster has {_have()} in all; "
+            f"no place for {_replicas(number, wanted)}: the cluster has {_have()} in all; "
             "lower serve.replicas, serve.engine.threads or serve.gpus_per_replica"
         )
-    surge = fitting([ray.available_resources()], wanted) >= config.replicas
-    app = build_app(folder, config, gpus=gpus, surge=surge)
+    surge = fitting([ray.available_resources()], wanted) >= number
+    app = build_app(folders, config, gpus=gpus, surge=surge)
+    targets = [serve.RunTarget(app, name=APP_NAME, route_prefix="/", logging_config=QUIET)]
+    host = "127.0.0.1" if config.host == "0.0.0.0" else config.host
+    base = f"http://{host}:{config.port}"
+    if config.chat_page.enabled:
+        page = chat_app(config.chat_page, f"{base}/v1", logging_config=QUIET)
+        targets.append(serve.RunTarget(page, name=PAGE_NAME, route_prefix="/chat", logging_config=QUIET))
     started = _start(config)
     former = None if started else former_target(APP_NAME)
     try:
         serve.run_many(
-            [serve.RunTarget(app, name=APP_NAME, route_prefix="/", logging_config=QUIET)],
-            wait_for_ingress_deployment_creation=False,
-            wait_for_applications_running=False,
+            targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False
         )
-        host = "127.0.0.1" if config.host == "0.0.0.0" else config.host
-        base = f"http://{host}:{config.port}"
-        _wait_for_replicas(folder, _replicas(config, wanted))
+        _wait_for_replicas(list(folders.values()), _replicas(number, wanted))
         _wait_for_health(base)
     except BaseException:
         if former is None:
-            serve.delete(APP_NAME, _blocking=False)
+            for target in targets:
+                serve.delete(target.name, _blocking=False)
         else:
             restore(former)
         drop_unplaced(APP_NAME)
@@ -113,6 +165,22 @@ def deploy(model_dir: Path, config: ServeConfig) -> str:
     return f"{base}/v1"
 
 
+def _folders(model: Path, config: ServeConfig, also: Mapping[str, Path]) -> dict[str | None, str]:
+    if config.one_hop and also:
+        raise ConfigError("serve.one_hop is for one model; leave it out to serve several")
+    folders = {config.model_name: str(model.resolve())}
+    names = {config.model_name or load_exported(model).model_type.name, *config.aliases}
+    for name, folder in also.items():
+        if name in names:
+            raise ConfigError(f"two models have the name {name!r}; give each a name of its own")
+        folders[name] = str(folder.resolve())
+    targets = {*names, *also} - set(config.aliases)
+    unknown = next((name for name in config.aliases.values() if name not in targets), None)
+    if unknown is not None:
+        raise ConfigError(f"serve.aliases: no model is called {unknown!r}; there are {', '.join(targets)}")
+    return folders
+
+
 def shutdown() -> None:
     """Take the application down, and Serve with it if `deploy` started that."""
     global _started
@@ -120,7 +188,8 @@ def shutdown() -> None:
         _started = False
         end_serve(SHUTDOWN_TIMEOUT_S)
     elif running_serve() is not None:
-        serve.delete(APP_NAME)
+        for name in (PAGE_NAME, APP_NAME):
+            serve.delete(name)
 
 
 _started = False  # whether the cluster's Serve is ours to end
@@ -145,10 +214,11 @@ def _start(config: ServeConfig) -> bool:
             f"Ray Serve runs on this cluster already, at {options.host}:{options.port}, and cannot move; use "
             f"serve.host={options.host} serve.port={options.port}, or end it with `serve shutdown`"
         )
-    others = [n for n, a in serve.status().applications.items() if n != APP_NAME and _route(client, n) == "/"]
+    others = [n for n in serve.status().applications if n not in (APP_NAME, PAGE_NAME)]
+    others = [n for n in others if _route(client, n) in ("/", "/chat")]
     if others:
         raise ConfigError(
-            f"the application {others[0]!r} has the route / on this cluster's Ray Serve; "
+            f"the application {others[0]!r} has a route of ours on this cluster's Ray Serve; "
             f"remove it with `serve delete {others[0]}`, or use another cluster"
         )
     return False
@@ -165,7 +235,7 @@ def _gpus(config: ServeConfig) -> float:
     return config.gpus_per_replica
 
 
-def _wait_for_replicas(folder: str, replicas: str) -> None:
+def _wait_for_replicas(folders: list[str], replicas: str) -> None:
     """Finding a place and loading may take as long as they take; failing to load ends the wait."""
     told = time.monotonic()
     while True:
@@ -176,7 +246,9 @@ def _wait_for_replicas(folder: str, replicas: str) -> None:
             messages = [app.message, *(d.message for d in app.deployments.values() if d.message)]
             reason = _reason(messages[-1])
             raise CheckpointError(
-                reason if folder in reason else f"{folder}: the engine did not start: {reason}"
+                reason
+                if any(folder in reason for folder in folders)
+                else f"{', '.join(folders)}: the engine did not start: {reason}"
             )
         if time.monotonic() - told > TELL_EVERY_S:
             told = time.monotonic()
@@ -195,8 +267,8 @@ def _nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _replicas(config: ServeConfig, wanted: dict[str, float]) -> str:
-    return f"{config.replicas} engine replica(s) of {wanted['CPU']:g} CPU(s) and {wanted['GPU']:g} GPU(s)"
+def _replicas(number: int, wanted: dict[str, float]) -> str:
+    return f"{number} engine replica(s) of {wanted['CPU']:g} CPU(s) and {wanted['GPU']:g} GPU(s)"
 
 
 def _have() -> str:

@@ -1,190 +1,188 @@
-"""Chat completions over an engine: messages to token ids, token ids to text, text to OpenAI's answers.
-
-Knows neither Ray nor HTTP: an engine is anything with `generate` and `stats`.
-"""
+"""Chat completions over a model: messages to token ids, text to OpenAI's answers. No Ray, no HTTP."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ochat_ray.errors import RequestError
-from ochat_ray.serve.engine.detokenize import Detokenizer, StopStrings
+from ochat_ray.serve.account import Account
 from ochat_ray.serve.engine.limits import check_prompt
-from ochat_ray.serve.engine.request import (
-    Chunk,
-    EngineDeadError,
-    EngineStats,
-    FinishReason,
-    Generation,
-    SamplingParams,
-)
-from ochat_ray.serve.protocol import Answer, ChatRequest, usage_of
+from ochat_ray.serve.engine.request import Generation
+from ochat_ray.serve.models import ServedModel
+from ochat_ray.serve.protocol.chat import Answer, ChatMessage, ChatRequest, choice_body
+from ochat_ray.serve.protocol.common import Sampled, usage_of
+from ochat_ray.serve.replies import Piece, replies
+from ochat_ray.serve.tools import Call, CallParser, call_schema, parse_call, to_messages
 from ochat_ray.template import ChatTemplate
 
-
-class Backend(Protocol):
-    """What answers are made with."""
-
-    def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
-        """Chunks until one has a reason; closing the generator ends the work."""
-
-    async def stats(self) -> EngineStats:
-        """What the engine is doing. Raises EngineDeadError where it does not answer."""
+LONG = 20_000  # characters; the event loop does not wait for the tokenizer's work on more
+TEMPERATURE = 0.7  # OpenChat's default
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Text of one choice, and how many tokens it took."""
-
-    index: int
-    text: str
-    tokens: int
-    finish_reason: FinishReason | None
-
-
-class ChatService:
-    """One served model. `longest`: tokens of prompt and reply together."""
-
-    def __init__(
-        self, template: ChatTemplate, backend: Backend, *, model_name: str, longest: int, timeout_s: float
-    ) -> None:
-        self.template = template
-        self.backend = backend
-        self.model_name = model_name
-        self.longest = longest
-        self.timeout_s = timeout_s
-        self.created = int(time.time())
-        self._specials = frozenset(template.tokenizer.special_ids.values())
-        self._vocabulary = template.tokenizer.vocab_size
-
-    def check_model(self, name: str) -> None:
-        """Raises RequestError (`model_not_found`) for any but the served model."""
-        if name != self.model_name:
-            raise RequestError(
-                f"the model {name!r} does not exist here; served: {self.model_name}",
-                param="model",
-                code="model_not_found",
-            )
-
-    async def answer(self, request: ChatRequest) -> dict[str, Any]:
-        """The whole answer. Raises RequestError, and what the backend raises."""
-        prompt_ids = self._prompt(request)
-        texts = [""] * (request.n or 1)
-        reasons = [""] * len(texts)
-        tokens = 0
-        async with aclosing(self._pieces(request, prompt_ids)) as pieces:
-            async for piece in pieces:
-                texts[piece.index] += piece.text
-                reasons[piece.index] = piece.finish_reason or ""
-                tokens += piece.tokens
-        usage = usage_of(len(prompt_ids), tokens)
-        return self._new_answer().whole(list(zip(texts, reasons, strict=True)), usage)
-
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[dict[str, Any], None]:
-        """The answer in chunks. Nothing comes before the first token, so errors until then are plain."""
-        prompt_ids = self._prompt(request)
-        answer = self._new_answer()
-        counted = request.stream_options is not None and bool(request.stream_options.include_usage)
-        extra: dict[str, Any] = {"usage": None} if counted else {}
-        opened: set[int] = set()
-        tokens = 0
-        async with aclosing(self._pieces(request, prompt_ids)) as pieces:
-            async for piece in pieces:
-                tokens += piece.tokens
-                if piece.index not in opened:
-                    opened.add(piece.index)
-                    yield {**answer.delta(piece.index, {"role": "assistant", "content": ""}), **extra}
-                if piece.text:
-                    yield {**answer.delta(piece.index, {"content": piece.text}), **extra}
-                if piece.finish_reason is not None:
-                    yield {**answer.delta(piece.index, {}, piece.finish_reason), **extra}
-        if counted:
-            yield answer.usage(usage_of(len(prompt_ids), tokens))
-
-    def _prompt(self, request: ChatRequest) -> list[int]:
-        self.check_model(request.model)
-        bad = next((i for i in request.logit_bias or {} if not 0 <= i < self._vocabulary), None)
-        if bad is not None:
-            raise RequestError(
-                f"logit_bias: there is no token {bad}; ids go from 0 to {self._vocabulary - 1}",
-                param="logit_bias",
-            )
-        messages = [message.to_message() for message in request.messages]
-        ids = self.template.render_prompt(messages, request.condition)
-        check_prompt(len(ids), self.longest)
-        return ids
-
-    def _generations(self, request: ChatRequest, prompt_ids: list[int]) -> list[Generation]:
-        sampling = SamplingParams(
-            temperature=0.7 if request.temperature is None else request.temperature,
-            top_p=1.0 if request.top_p is None else request.top_p,
-            seed=request.seed,
-            presence_penalty=request.presence_penalty or 0.0,
-            frequency_penalty=request.frequency_penalty or 0.0,
-            logit_bias=request.logit_bias or {},
+async def answer(model: ServedModel, request: ChatRequest, account: Account) -> dict[str, Any]:
+    """The whole answer. Raises RequestError, and what the backend raises."""
+    asked = await _generations(model, request, hold=not request.stop)
+    choices = [_Choice(request, model.template) for _ in asked]
+    contents: list[list[str]] = [[] for _ in asked]
+    calls: list[list[dict[str, Any]]] = [[] for _ in asked]
+    logprobs: list[list[dict[str, Any]]] = [[] for _ in asked]
+    account.begin(model.name, len(asked[0].prompt_ids), len(asked))
+    async with aclosing(replies(model, asked, request.stop or [], whole=True)) as pieces:
+        async for piece in pieces:
+            account.add(piece)
+            for part in choices[piece.index].parts(piece):
+                if isinstance(part, Call):
+                    calls[piece.index].append(part.body())
+                else:
+                    contents[piece.index].append(part)
+            logprobs[piece.index] += _logprobs(model, piece)
+    bodies = [
+        choice_body(
+            index,
+            "".join(contents[index]) or (None if calls[index] else ""),
+            calls[index],
+            choice.reason,
+            logprobs[index] if request.logprobs else None,
         )
-        max_tokens = request.max_completion_tokens or request.max_tokens
-        choices = range(request.n or 1)
-        return [Generation(prompt_ids, max_tokens, replace(sampling, choice=choice)) for choice in choices]
+        for index, choice in enumerate(choices)
+    ]
+    return _new_answer(request).whole(bodies, usage_of(*account.tokens))
 
-    async def _pieces(self, request: ChatRequest, prompt_ids: list[int]) -> AsyncGenerator[Piece, None]:
-        """Pieces of all choices as they come. Raises TimeoutError after `timeout_s`, and the first error
-        of any choice; the work of the others is then ended."""
-        queue: asyncio.Queue[Piece | Exception] = asyncio.Queue()
 
-        async def follow(index: int, generation: Generation) -> None:
-            try:
-                async for piece in self._choice(index, generation, request.stop or []):
-                    queue.put_nowait(piece)
-            except Exception as error:
-                queue.put_nowait(error)
+async def stream(
+    model: ServedModel, request: ChatRequest, account: Account
+) -> AsyncGenerator[dict[str, Any], None]:
+    """The answer in chunks. Nothing comes before the first token, so errors until then are plain."""
+    asked = await _generations(model, request, hold=False)
+    choices = [_Choice(request, model.template) for _ in asked]
+    body = _new_answer(request)
+    extra: dict[str, Any] = {"usage": None} if request.counts_usage else {}
+    opened: set[int] = set()
+    account.begin(model.name, len(asked[0].prompt_ids), len(asked))
+    async with aclosing(replies(model, asked, request.stop or [], whole=False)) as pieces:
+        async for piece in pieces:
+            account.add(piece)
+            choice = choices[piece.index]
+            if piece.index not in opened:
+                opened.add(piece.index)
+                yield {**body.chunk(piece.index, {"role": "assistant", "content": ""}), **extra}
+            # Log-probabilities go with the first chunk of a piece, or with one of their own.
+            logprobs = _logprobs(model, piece) if request.logprobs else None
+            for delta in choice.deltas(piece):
+                yield {**body.chunk(piece.index, delta, logprobs=logprobs), **extra}
+                logprobs = None
+            if logprobs:
+                yield {**body.chunk(piece.index, {"content": ""}, logprobs=logprobs), **extra}
+            if piece.finish_reason is not None:
+                yield {**body.chunk(piece.index, {}, reason=choice.reason), **extra}
+    if request.counts_usage:
+        yield body.usage(usage_of(*account.tokens))
 
-        generations = self._generations(request, prompt_ids)
-        deadline = asyncio.get_running_loop().time() + self.timeout_s
-        tasks = [asyncio.create_task(follow(i, g)) for i, g in enumerate(generations)]
-        try:
-            unfinished = len(tasks)
-            while unfinished:
-                async with asyncio.timeout_at(deadline):
-                    item = await queue.get()
-                if isinstance(item, Exception):
-                    raise item
-                unfinished -= item.finish_reason is not None
-                yield item
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _choice(self, index: int, generation: Generation, stops: list[str]) -> AsyncIterator[Piece]:
-        """Text of one choice, one piece for each chunk of the engine."""
-        detokenizer = Detokenizer(self.template.tokenizer.decode)
-        stopper = StopStrings(stops)
-        async with aclosing(self.backend.generate(generation)) as chunks:
-            async for ids, reason in chunks:
-                text, tokens = "", 0
-                for token_id in ids:
-                    tokens += 1
-                    if token_id not in self._specials:
-                        text += stopper.push(detokenizer.push(token_id))
-                    if stopper.hit:
-                        yield Piece(index, text, tokens, "stop")
-                        return
-                if reason is None:
-                    yield Piece(index, text, tokens, None)
-                    continue
-                text += stopper.push(detokenizer.flush())
-                if stopper.hit:
-                    reason = "stop"
-                yield Piece(index, text + stopper.flush(), tokens, reason)
-                return
-        raise EngineDeadError("the engine ended the request without saying why")
+async def prompt_ids(
+    template: ChatTemplate,
+    messages: Sequence[ChatMessage],
+    condition: str | None = None,
+    request: ChatRequest | None = None,
+) -> list[int]:
+    """Ids of a prompt. Raises RequestError for a condition that the model type does not take."""
+    tools = request.offered if request is not None else ()
+    rendered = to_messages(messages, tools, template.model_type.tools)
+    if sum(len(message.content) for message in rendered) > LONG:
+        return await asyncio.to_thread(template.render_prompt, rendered, condition)
+    return template.render_prompt(rendered, condition)
 
-    def _new_answer(self) -> Answer:
-        return Answer(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), self.model_name)
+
+def check_bias(request: Sampled, model: ServedModel) -> None:
+    """Raises RequestError for a token id that the model does not have."""
+    size = model.template.tokenizer.vocab_size
+    for name, ids in (("logit_bias", request.logit_bias), ("stop_token_ids", request.stop_token_ids)):
+        bad = next((i for i in ids or () if not 0 <= i < size), None)
+        if bad is not None:
+            raise RequestError(f"{name}: there is no token {bad}; ids go from 0 to {size - 1}", param=name)
+
+
+async def _generations(model: ServedModel, request: ChatRequest, *, hold: bool) -> list[Generation]:
+    check_bias(request, model)
+    ids = await prompt_ids(model.template, request.messages, request.condition, request)
+    if request.must_call:  # the reply begins with a call, and can be nothing else
+        ids += model.template.tokenizer.encode(model.template.model_type.tools.call_open)
+    check_prompt(len(ids), model.longest)
+    sampling = request.sampling(temperature=TEMPERATURE)
+    schema = call_schema(request.must_call) if request.must_call else request.schema_text
+    one = Generation(
+        ids,
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+        min_tokens=request.min_tokens or 0,
+        stop_ids=frozenset(request.stop_token_ids or ()),
+        sampling=sampling,
+        logprobs=(request.top_logprobs or 0) if request.logprobs else None,
+        json_schema=schema,
+        hold=hold,
+        template=model.rendered_by,
+    )
+    return [replace(one, sampling=replace(sampling, choice=n)) for n in range(request.n or 1)]
+
+
+@dataclass
+class _Choice:
+    """What a reply has come to: text, or calls where tools were offered."""
+
+    request: ChatRequest
+    template: ChatTemplate
+    reason: str = ""
+    calls: int = 0
+    _forced: list[str] = field(default_factory=list)
+    _parser: CallParser | None = None
+
+    def __post_init__(self) -> None:
+        if self.request.offered:
+            self._parser = CallParser(self.template.model_type.tools)
+
+    def parts(self, piece: Piece) -> Iterator[str | Call]:
+        """Text and calls that a piece completes."""
+        for part in self._parts(piece):
+            if not isinstance(part, Call):
+                yield part
+            elif self.calls == 0 or self.request.parallel_tool_calls is not False:
+                self.calls += 1
+                yield part
+        if piece.finish_reason is not None:
+            stopped = self.calls and piece.finish_reason == "stop"
+            self.reason = "tool_calls" if stopped else piece.finish_reason
+
+    def deltas(self, piece: Piece) -> Iterator[dict[str, Any]]:
+        """The same as deltas of a stream."""
+        for part in self.parts(piece):
+            if isinstance(part, Call):
+                yield {"tool_calls": [{"index": self.calls - 1, **part.body()}]}
+            else:
+                yield {"content": part}
+
+    def _parts(self, piece: Piece) -> Iterator[str | Call]:
+        if self.request.must_call:
+            self._forced.append(piece.text)
+            if piece.finish_reason is not None:
+                text = "".join(self._forced)
+                yield parse_call(text) or text
+        elif self._parser is None:
+            if piece.text:
+                yield piece.text
+        else:
+            yield from self._parser.push(piece.text)
+            if piece.finish_reason is not None:
+                yield from self._parser.flush()
+
+
+def _logprobs(model: ServedModel, piece: Piece) -> list[dict[str, Any]]:
+    return [model.token_text.chat_logprob(token_id, logprob) for token_id, logprob in piece.logprobs]
+
+
+def _new_answer(request: ChatRequest) -> Answer:
+    return Answer(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), request.model)

@@ -1,104 +1,195 @@
-"""OpenAI's HTTP endpoints over a chat service. Knows nothing of Ray."""
+"""OpenAI's HTTP endpoints over served models. Knows nothing of Ray."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
+from ochat_ray.config import ServeConfig
 from ochat_ray.errors import RequestError
-from ochat_ray.serve.chat import ChatService
+from ochat_ray.serve import chat, completions, embeddings
+from ochat_ray.serve.account import Account
 from ochat_ray.serve.engine.request import EngineDeadError, OverloadedError
-from ochat_ray.serve.protocol import ChatRequest, error_body, parse_request
+from ochat_ray.serve.metrics import Metrics
+from ochat_ray.serve.models import Models, ServedModel
+from ochat_ray.serve.openapi import with_bodies
+from ochat_ray.serve.protocol.chat import ChatRequest
+from ochat_ray.serve.protocol.common import Body, Sampled, error_body, parse_body
+from ochat_ray.serve.protocol.completions import CompletionRequest
+from ochat_ray.serve.protocol.texts import DetokenizeRequest, EmbeddingRequest, TokenizeRequest
+from ochat_ray.serve.web.widget import widget_router
 
 RETRY_AFTER_S = 2
+ENDPOINTS = (
+    "POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, GET /v1/models, GET /health"
+)
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 log = logging.getLogger("ray.serve")
 
+Whole = Callable[[ServedModel, Any, Account], Awaitable[dict[str, Any]]]
+Stream = Callable[[ServedModel, Any, Account], AsyncGenerator[dict[str, Any], None]]
 
-def create_api(service: ChatService) -> FastAPI:
-    """/v1/chat/completions, /v1/models and /health. Every error has OpenAI's shape."""
+
+def create_api(models: Models, config: ServeConfig) -> FastAPI:
+    """All routes. Every error has OpenAI's shape."""
     api = FastAPI(title="ochat-ray", docs_url="/docs", redoc_url=None)
     for kind in (Exception, HTTPException):
         api.add_exception_handler(kind, _on_error)
-    api.add_api_route("/health", _health(service), methods=["GET"], response_class=JSONResponse)
-    card = {"id": service.model_name, "object": "model", "created": service.created, "owned_by": "ochat-ray"}
+    metrics = Metrics()
+    routes = _Routes(
+        models, metrics, contents=config.access.log is not None and config.access.log.content != "none"
+    )
+    bodies: dict[str, type[Body]] = {}
 
-    @api.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [card]}
+    def post(path: str, kind: type[Body], whole: Whole, stream: Stream | None = None) -> None:
+        async def route(request: Request) -> Response:
+            return await routes.answer(request, kind, whole, stream)
 
-    @api.get("/v1/models/{name:path}")
-    async def model(name: str) -> Response:
-        try:
-            service.check_model(name)
-        except RequestError as error:
-            return error_response(error)
-        return JSONResponse(card)
+        bodies[path] = kind
+        api.add_api_route(path, route, methods=["POST"], response_class=JSONResponse, name=kind.__name__)
 
-    body = {"content": {"application/json": {"schema": ChatRequest.model_json_schema()}}, "required": True}
-
-    @api.post("/v1/chat/completions", openapi_extra={"requestBody": body})
-    async def chat_completions(request: Request) -> Response:
-        try:
-            asked = parse_request(await request.body())
-            if not asked.stream:
-                return JSONResponse(await service.answer(asked))
-            chunks = service.stream(asked)
-            # Whatever goes wrong before the first token still has a status of its own.
-            first = await anext(chunks)
-        except Exception as error:
-            return error_response(error)
-        events = _events(first, chunks)
-        return StreamingResponse(
-            events,
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-        )
-
+    post("/v1/chat/completions", ChatRequest, chat.answer, chat.stream)
+    post("/v1/completions", CompletionRequest, completions.complete, completions.stream)
+    post("/v1/embeddings", EmbeddingRequest, embeddings.embed)
+    post("/tokenize", TokenizeRequest, completions.tokenize)
+    post("/detokenize", DetokenizeRequest, completions.detokenize)
+    api.add_api_route("/v1/models", routes.models, methods=["GET"])
+    api.add_api_route("/v1/models/{name:path}", routes.model, methods=["GET"])
+    api.add_api_route("/health", routes.health, methods=["GET"])
+    api.add_api_route("/ready", routes.ready, methods=["GET"])
+    api.add_api_route("/metrics", routes.metrics, methods=["GET"], include_in_schema=False)
+    api.add_api_route("/", _to_chat, methods=["GET"], include_in_schema=False)
+    api.include_router(widget_router(config.widget))
+    with_bodies(api, bodies)
     return api
 
 
-async def _events(first: dict[str, Any], rest: AsyncGenerator[dict[str, Any], None]) -> AsyncIterator[str]:
-    """Server-sent events; an error after the first byte is an event that ends the stream without [DONE]."""
-    async with aclosing(rest):
+class _Routes:
+    def __init__(self, models: Models, metrics: Metrics, *, contents: bool) -> None:
+        self._models = models
+        self._metrics = metrics
+        self._contents = contents
+
+    async def answer(
+        self, request: Request, kind: type[Body], whole: Whole, stream: Stream | None
+    ) -> Response:
+        """A whole answer, a stream, or an error."""
+        entry: dict[str, Any] = request.scope.setdefault("state", {}).setdefault("account", {})
+        account = Account(entry, contents=self._contents)
+        began = time.monotonic()
+        self._metrics.began()
+
+        def ended(status: int) -> None:
+            self._metrics.ended(request.url.path, status, time.monotonic() - began, entry)
+
+        status = 499  # nobody waits any more
         try:
-            yield _event(first)
-            async for chunk in rest:
-                yield _event(chunk)
+            asked = parse_body(kind, await request.body())
+            account.keep(asked)
+            name = getattr(asked, "model", None)
+            if isinstance(asked, Sampled) and asked.stream and stream is not None:
+                entry["stream"] = True
+                chunks = await self._models.call(name, lambda model: _begun(stream(model, asked, account)))
+                events = _events(chunks, entry, ended)
+                status = 0  # told by the stream
+                return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
+            body = await self._models.call(name, lambda model: whole(model, asked, account))
+            status = 200
+            return JSONResponse(body)
         except Exception as error:
-            yield "event: error\n" + _event(json.loads(bytes(error_response(error).body)))
-            return
+            answer = error_response(error)
+            status = answer.status_code
+            entry["error_code"] = json.loads(bytes(answer.body))["error"]["code"]
+            return answer
+        finally:
+            if status:
+                ended(status)
+
+    async def models(self) -> dict[str, Any]:
+        """The names of the served models."""
+        return {"object": "list", "data": self._models.cards()}
+
+    async def model(self, name: str) -> Response:
+        """One of them."""
+        try:
+            return JSONResponse(self._models.find(name).card(name))
+        except RequestError as error:
+            return error_response(error)
+
+    async def health(self) -> Response:
+        """200 with what the engines are doing; 503 where one does not answer."""
+        try:
+            engines = {one.name: asdict(await one.backend.stats()) for one in self._models.models}
+        except Exception as error:
+            return error_response(error)
+        return JSONResponse({"status": "ok", "models": engines})
+
+    async def ready(self) -> Response:
+        """200 where requests can be answered, for load balancers."""
+        answer = await self.health()
+        return JSONResponse({"status": "ready"}) if answer.status_code == 200 else answer
+
+    async def metrics(self) -> Response:
+        """Prometheus' text format."""
+        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _to_chat(request: Request) -> Response:
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/chat")
+
+
+async def _begun(chunks: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[dict[str, Any], None]:
+    """The same chunks, of which the first is there: whatever goes wrong before has a status of its own."""
+    first = await anext(chunks)
+
+    async def all_of_them() -> AsyncGenerator[dict[str, Any], None]:
+        async with aclosing(chunks):
+            yield first
+            async for chunk in chunks:
+                yield chunk
+
+    return all_of_them()
+
+
+async def _events(
+    chunks: AsyncGenerator[dict[str, Any], None], entry: dict[str, Any], ended: Callable[[int], None]
+) -> AsyncIterator[str]:
+    """Server-sent events; an error after the first byte is an event that ends the stream without [DONE]."""
+    status = 499  # nobody waits any more
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield _event(chunk)
         yield "data: [DONE]\n\n"
+        status = 200
+    except Exception as error:
+        answer = error_response(error)
+        status = answer.status_code
+        body = json.loads(bytes(answer.body))
+        entry["error_code"] = body["error"]["code"]
+        yield "event: error\n" + _event(body)
+    finally:
+        ended(status)
 
 
 def _event(data: dict[str, Any]) -> str:
     return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
-def _health(service: ChatService) -> Any:
-    async def health() -> Response:
-        """200 with what an engine is doing; 503 where none answers."""
-        try:
-            return JSONResponse({"status": "ok", **asdict(await service.backend.stats())})
-        except Exception as error:
-            return error_response(error)
-
-    return health
-
-
 async def _on_error(request: Request, error: Exception) -> Response:
     """Errors of routing (unknown paths and methods), and whatever else escapes a route."""
     if isinstance(error, HTTPException):
         what = f"{request.method} {request.url.path}"
-        text = f"{what}: {error.detail}; endpoints: POST /v1/chat/completions, GET /v1/models, GET /health"
-        body = error_body(text, kind="invalid_request_error", code=None)
+        body = error_body(f"{what}: {error.detail}; endpoints: {ENDPOINTS}", kind="invalid_request_error")
         return JSONResponse(body, status_code=error.status_code, headers=error.headers)
     return error_response(error)
 

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-
-import torch
+from contextlib import aclosing
+from pathlib import Path
+from typing import Protocol
 
 from ochat_ray.config import ServeConfig
-from ochat_ray.exported import load_exported
-from ochat_ray.serve.engine.engine import Engine
-from ochat_ray.serve.engine.request import Chunk, EngineStats, Generation
-from ochat_ray.serve.engine.runner import Runner
-from ochat_ray.serve.engine.stream import AsyncEngine
+from ochat_ray.exported import Exported, load_exported
+from ochat_ray.serve.engine.limits import Limits
+from ochat_ray.serve.engine.request import Chunk, EngineStats, Generation, OtherTemplateError
 from ochat_ray.serve.limits import limits_of
+from ochat_ray.serve.models import rendered_by
+
+
+class AnyEngine(Protocol):
+    """Ours, or vLLM's."""
+
+    def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]: ...
+
+    def stats(self) -> EngineStats: ...
+
+    def check_health(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class EngineReplica:
@@ -22,29 +34,85 @@ class EngineReplica:
     """
 
     def __init__(self, model_dir: str, config: ServeConfig, gpu: bool) -> None:
-        torch.set_num_threads(config.engine.threads)
         exported = load_exported(model_dir)
+        self._folder = str(exported.folder)
+        self._rendered_by = rendered_by(exported.template)
         limits = limits_of(exported, config)
-        runner = Runner.load(
-            exported.folder,
-            dtype=config.engine.dtype,
-            device="cuda" if gpu else "cpu",
-            cache_tokens=limits.cache_tokens,
-            longest=limits.longest,
-        )
-        runner.check()
-        stop_ids = frozenset({exported.template.eot_id})
-        self._engine = AsyncEngine(lambda deliver: Engine(runner, limits, stop_ids=stop_ids, deliver=deliver))
+        build = _vllm if config.engine.kind == "vllm" else _native
+        self._engine: AnyEngine = build(exported, config, limits, gpu)
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
-        """See `AsyncEngine.generate`."""
-        async for chunk in self._engine.generate(generation):
-            yield chunk
+        """Chunks until one has a reason; closing the generator ends the work.
+
+        Raises OtherTemplateError for a prompt that was rendered for another model, and what engines raise.
+        """
+        if generation.template not in (None, self._rendered_by):
+            raise OtherTemplateError(self._folder)
+        async with aclosing(self._engine.generate(generation)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def stats(self) -> EngineStats:
-        """See `Engine.stats`."""
+        """What the engine is doing."""
         return self._engine.stats()
 
     def check_health(self) -> None:
         """Called by Serve, which replaces the replica when this raises."""
-        self._engine.engine.check_health()
+        self._engine.check_health()
+
+    def close(self) -> None:
+        """End the engine."""
+        self._engine.close()
+
+
+class LocalEngine:
+    """An engine in this process."""
+
+    def __init__(self, replica: EngineReplica) -> None:
+        self._replica = replica
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
+        """See `Backend.generate`."""
+        async with aclosing(self._replica.generate(generation)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def stats(self) -> EngineStats:
+        """See `Backend.stats`."""
+        return await self._replica.stats()
+
+
+def _native(exported: Exported, config: ServeConfig, limits: Limits, gpu: bool) -> AnyEngine:
+    import torch
+
+    from ochat_ray.serve.engine.engine import Engine
+    from ochat_ray.serve.engine.grammar import Grammars
+    from ochat_ray.serve.engine.runner import Runner
+    from ochat_ray.serve.engine.stream import AsyncEngine
+
+    torch.set_num_threads(config.engine.threads)
+    runner = Runner.load(
+        exported.folder,
+        dtype=config.engine.dtype,
+        device="cuda" if gpu else "cpu",
+        cache_tokens=limits.cache_tokens,
+    )
+    runner.check()
+    stop_ids = frozenset({exported.template.eot_id})
+    grammars = Grammars(exported.template.tokenizer, runner.vocabulary, stop_ids)
+    return AsyncEngine(lambda deliver: Engine(runner, limits, stop_ids=stop_ids, deliver=deliver), grammars)
+
+
+def _vllm(exported: Exported, config: ServeConfig, limits: Limits, gpu: bool) -> AnyEngine:  # noqa: ARG001
+    from ochat_ray.serve.vllm_engine import VllmEngine
+
+    return VllmEngine.load(
+        Path(exported.folder),
+        dtype=config.engine.dtype,
+        cache_tokens=limits.cache_tokens,
+        max_running=limits.max_running,
+        max_queued=limits.max_queued,
+        prefill_chunk=limits.prefill_chunk,
+        longest=limits.longest,
+        stop_ids=frozenset({exported.template.eot_id}),
+    )

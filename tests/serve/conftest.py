@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from ochat_ray.config import ServeConfig
+from ochat_ray.config.access import AccessConfig
 from ochat_ray.config.serve import EngineConfig
 from ochat_ray.exported import Exported, load_exported, write_chat_files
 from ochat_ray.model_types import load_model_type
-from ochat_ray.serve.chat import ChatService
-from ochat_ray.serve.engine.request import Chunk, EngineStats, Generation
-from ochat_ray.serve.engine.stream import AsyncEngine
-from ochat_ray.serve.limits import limits_of
+from ochat_ray.serve.access.guard import guard
+from ochat_ray.serve.http import create_api
+from ochat_ray.serve.models import Models, ServedModel
+from ochat_ray.serve.replica import EngineReplica, LocalEngine
 from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
 
@@ -88,20 +89,6 @@ def exported(model_dir: Path) -> Exported:
     return load_exported(model_dir)
 
 
-class LocalEngine:
-    """The engine in this process, as the chat service's backend."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    async def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
-        async for chunk in self._engine.generate(generation):
-            yield chunk
-
-    async def stats(self) -> EngineStats:
-        return self._engine.stats()
-
-
 @contextmanager
 def listening(api: Any) -> Iterator[str]:
     """A FastAPI application on a free port of the loopback address; gives its URL."""
@@ -118,29 +105,34 @@ def listening(api: Any) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(scope="session")
-def service(model_dir: Path, exported: Exported) -> Iterator[ChatService]:
-    """Chat completions over an engine in this process."""
-    from ochat_ray.serve.engine.engine import Engine
-    from ochat_ray.serve.engine.runner import Runner
-
-    config = ServeConfig(engine=EngineConfig(max_running=8, cache_tokens=8192, prefill_chunk=64))
-    limits = limits_of(exported, config)
-    runner = Runner.load(
-        model_dir, dtype="float32", device="cpu", cache_tokens=limits.cache_tokens, longest=limits.longest
-    )
-    stop_ids = frozenset({exported.template.eot_id})
-    engine = AsyncEngine(lambda deliver: Engine(runner, limits, stop_ids=stop_ids, deliver=deliver))
-    yield ChatService(
-        exported.template, LocalEngine(engine), model_name="openchat", longest=limits.longest, timeout_s=60.0
-    )
-    engine.engine.close()
+LOCAL = ServeConfig(
+    engine=EngineConfig(max_running=8, cache_tokens=8192, prefill_chunk=64),
+    request_timeout_s=60.0,
+    access=AccessConfig(),
+)
 
 
 @pytest.fixture(scope="session")
-def local_url(service: ChatService) -> Iterator[str]:
-    """The HTTP endpoint over `service`, without Ray. No /v1 at the end."""
-    from ochat_ray.serve.http import create_api
+def replica(model_dir: Path) -> Iterator[EngineReplica]:
+    """An engine in this process."""
+    replica = EngineReplica(str(model_dir), LOCAL, gpu=False)
+    yield replica
+    replica.close()
 
-    with listening(create_api(service)) as url:
+
+@pytest.fixture(scope="session")
+def served(exported: Exported, replica: EngineReplica) -> ServedModel:
+    """The model over an engine in this process."""
+    return ServedModel.of(exported, LocalEngine(replica), LOCAL, "openchat")
+
+
+def api_over(*models: ServedModel, config: ServeConfig = LOCAL) -> Any:
+    """The routes over models, behind what stands before them on a cluster too."""
+    return guard(create_api(Models(models, config.aliases), config), config.access)
+
+
+@pytest.fixture(scope="session")
+def local_url(served: ServedModel) -> Iterator[str]:
+    """The HTTP endpoint over `served`, without Ray Serve. No /v1 at the end."""
+    with listening(api_over(served, config=LOCAL.replace(aliases={"gpt-x": "openchat"}))) as url:
         yield url

@@ -21,11 +21,13 @@ import ray
 
 from ochat_ray.config import ServeConfig
 from ochat_ray.config.serve import EngineConfig
+from ochat_ray.config.web import ChatPageConfig
 from ochat_ray.errors import CheckpointError, ConfigError
 from ochat_ray.exported import Exported
-from ochat_ray.serve import app
-from ochat_ray.serve.chat import ChatService
-from ochat_ray.serve.protocol import ChatRequest
+from ochat_ray.serve import app, chat
+from ochat_ray.serve.account import Account
+from ochat_ray.serve.models import ServedModel
+from ochat_ray.serve.protocol.chat import ChatRequest
 from tests.ports import free_port
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -35,7 +37,10 @@ PATIENCE_S = 120.0
 
 def config(**changes: Any) -> ServeConfig:
     engine = EngineConfig(max_running=8, cache_tokens=8192, prefill_chunk=64)
-    return ServeConfig(**{"port": free_port(), "engine": engine, "max_queued": 24, **changes})
+    page = ChatPageConfig(enabled=False)
+    return ServeConfig(
+        **{"port": free_port(), "engine": engine, "max_queued": 24, "chat_page": page, **changes}
+    )
 
 
 def poll(condition: Callable[[], bool], what: str) -> None:
@@ -70,22 +75,23 @@ def endless(exported: Exported) -> dict[str, Any]:
     return {**question(0), "max_tokens": 2000, "logit_bias": {str(exported.template.eot_id): -100}}
 
 
-def local_answer(service: ChatService, index: int) -> str:
+def local_answer(served: ServedModel, index: int) -> str:
     request = ChatRequest.model_validate(question(index))
-    content: str = asyncio.run(service.answer(request))["choices"][0]["message"]["content"]
+    answer = asyncio.run(chat.answer(served, request, Account({})))
+    content: str = answer["choices"][0]["message"]["content"]
     return content
 
 
-def test_the_sync_client_gets_the_local_engine_s_text(base_url: str, service: ChatService) -> None:
+def test_the_sync_client_gets_the_local_engine_s_text(base_url: str, served: ServedModel) -> None:
     client = openai.OpenAI(base_url=base_url, api_key="none", max_retries=0)
     whole = client.chat.completions.create(**question(1))
-    assert whole.choices[0].message.content == local_answer(service, 1)
+    assert whole.choices[0].message.content == local_answer(served, 1)
     stream = client.chat.completions.create(**question(1), stream=True)
-    assert "".join(c.choices[0].delta.content or "" for c in stream) == local_answer(service, 1)
+    assert "".join(c.choices[0].delta.content or "" for c in stream) == local_answer(served, 1)
     assert [model.id for model in client.models.list()] == ["openchat"]
 
 
-def test_sixteen_streams_at_once_are_what_each_is_alone(base_url: str, service: ChatService) -> None:
+def test_sixteen_streams_at_once_are_what_each_is_alone(base_url: str, served: ServedModel) -> None:
     client = openai.AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0)
 
     async def one(index: int) -> str:
@@ -95,7 +101,7 @@ def test_sixteen_streams_at_once_are_what_each_is_alone(base_url: str, service: 
     async def all_at_once() -> list[str]:
         return await asyncio.gather(*(one(index) for index in range(16)))
 
-    assert asyncio.run(all_at_once()) == [local_answer(service, index) for index in range(16)]
+    assert asyncio.run(all_at_once()) == [local_answer(served, index) for index in range(16)]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -122,7 +128,7 @@ def test_a_client_that_leaves_frees_its_room(base_url: str, exported: Exported, 
                 client.post(f"{base_url}/chat/completions", json=body, timeout=0.3)
 
     def idle() -> bool:
-        facts = health(base_url).json()
+        facts = health(base_url).json()["models"]["openchat"]
         return bool(facts["running"] == 0 and facts["free_tokens"] == facts["cache_tokens"])
 
     poll(idle, "generation went on after the client left")
@@ -164,7 +170,7 @@ def engines() -> set[str]:
     return {name for name in names if f"{app.APP_NAME}#{app.ENGINE}#" in name}
 
 
-def served(asked: ServeConfig) -> list[str]:
+def names_at(asked: ServeConfig) -> list[str]:
     models = httpx2.get(f"http://127.0.0.1:{asked.port}/v1/models", timeout=30)
     return [model["id"] for model in models.json()["data"]] if models.status_code == 200 else []
 
@@ -179,10 +185,14 @@ def failures_of(asked: ServeConfig, *, count: bool = True) -> Iterator[None]:
     """Ask for /health all the while; no answer may be bad if they `count`."""
     over = threading.Event()
     statuses: Counter[int] = Counter()
+    told: list[str] = []
 
     def ask() -> None:
         while not over.is_set():
-            statuses[health(f"http://127.0.0.1:{asked.port}/v1").status_code] += 1
+            answer = health(f"http://127.0.0.1:{asked.port}/v1")
+            statuses[answer.status_code] += 1
+            if answer.status_code != 200:
+                told.append(answer.text)
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -192,7 +202,7 @@ def failures_of(asked: ServeConfig, *, count: bool = True) -> Iterator[None]:
         over.set()
         thread.join()
     assert statuses[200]
-    assert not count or set(statuses) == {200}
+    assert not count or set(statuses) == {200}, told
 
 
 class TestDeployment:
@@ -277,7 +287,7 @@ class TestRedeployment:
         before = engines()
         with failures_of(up, count=room), pytest.raises(CheckpointError, match="cannot be loaded"):
             app.deploy(folder, up.model_copy(update={"model_name": "new"}))
-        poll(lambda: served(up) == ["openchat"] and answers(up), "the former version did not come back")
+        poll(lambda: names_at(up) == ["openchat"] and answers(up), "the former version did not come back")
         if room:
             assert engines() == before
 
@@ -298,5 +308,5 @@ class TestRedeployment:
         before = engines()
         with failures_of(up):
             app.deploy(model_dir, up.model_copy(update={"model_name": "new"}))
-            poll(lambda: served(up) == ["new"], "the former ingress still answers")
+            poll(lambda: names_at(up) == ["new"], "the former ingress still answers")
         poll(lambda: not before & engines(), "the former engine was left")

@@ -13,14 +13,18 @@ from tests.serve.conftest import make_tokenizer
 TOKENIZER = make_tokenizer(vocab_size=260)  # hardly any merges: most characters are several tokens
 
 
-def pieces(ids: list[int]) -> list[str]:
+def pieces(ids: list[int], size: int = 1) -> list[str]:
     detokenizer = Detokenizer(TOKENIZER.decode)
-    return [*(detokenizer.push(i) for i in ids), detokenizer.flush()]
+    parts = [ids[at : at + size] for at in range(0, len(ids), size)]
+    return [*(detokenizer.push(part) for part in parts), detokenizer.flush()]
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters=SEGMENT + ESCAPE + "\ufffd")))
-def test_pieces_are_the_text_and_no_character_is_cut(text: str) -> None:
-    got = pieces(TOKENIZER.encode(text))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters=SEGMENT + ESCAPE + "\ufffd")),
+    st.integers(1, 40),
+)
+def test_pieces_are_the_text_and_no_character_is_cut(text: str, size: int) -> None:
+    got = pieces(TOKENIZER.encode(text), size)
     assert "".join(got) == text
     assert not any("\ufffd" in piece for piece in got)
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from ochat_ray.serve.engine.prefixes import BLOCK, Known, Prefixes
 
-TOKENS = st.tuples(st.integers(0, 1), st.integers(0, 3 * BLOCK), st.lists(st.integers(0, 1), max_size=50)).map(
-    lambda made: [made[0]] * made[1] + made[2]
-)
+TOKENS = st.tuples(
+    st.integers(0, 1), st.integers(0, 3 * BLOCK), st.lists(st.integers(0, 1), max_size=50)
+).map(lambda made: [made[0]] * made[1] + made[2])
 
 
 def shared(a: list[int], b: list[int]) -> int:

@@ -7,14 +7,26 @@ from typing import Any
 
 import pytest
 
+from ochat_ray.conversation import Message
 from ochat_ray.errors import RequestError
-from ochat_ray.serve.protocol import ChatRequest, parse_request
+from ochat_ray.model_types import ToolConvention
+from ochat_ray.serve.protocol.chat import ChatRequest
+from ochat_ray.serve.protocol.common import parse_body
+from ochat_ray.serve.tools import to_messages
 
+CALL = {"id": "1", "type": "function", "function": {"name": "a", "arguments": "{}"}}
+
+
+def tool(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+choice = tool
 MINIMAL: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
 def parse(**changes: Any) -> ChatRequest:
-    return parse_request(json.dumps({**MINIMAL, **changes}).encode())
+    return parse_body(ChatRequest, json.dumps({**MINIMAL, **changes}).encode())
 
 
 def test_null_means_the_default_for_every_optional_parameter() -> None:
@@ -29,20 +41,13 @@ def test_a_stop_string_is_a_list_of_one() -> None:
 
 def test_text_parts_are_joined_and_developer_is_system() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    (message,) = parse(messages=[{"role": "developer", "content": parts}]).messages
-    assert (message.to_message().role, message.to_message().content) == ("system", "ab")
+    request = parse(messages=[{"role": "developer", "content": parts}])
+    assert to_messages(request.messages, (), ToolConvention()) == [Message("system", "ab")]
 
 
 @pytest.mark.parametrize(
     "harmless",
-    [
-        {"logprobs": False},
-        {"tools": []},
-        {"tool_choice": "none"},
-        {"response_format": {"type": "text"}},
-        {"tools": None},
-        {"store": False},
-    ],
+    [{"store": False}, {"functions": []}, {"service_tier": "auto"}, {"metadata": {}}, {"audio": None}],
 )
 def test_unsupported_parameters_that_ask_for_nothing_pass(harmless: dict[str, Any]) -> None:
     assert parse(**harmless) == parse()
@@ -65,7 +70,7 @@ def test_an_answer_of_the_openai_client_can_be_sent_back() -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": 1.5}, "max_tokens"),
         ({"max_tokens": 5, "max_completion_tokens": 5}, "max_tokens"),
-        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ["a"] * 17}, "stop"),
         ({"stop": ""}, "stop[0]"),
         ({"stop": ["a", 1]}, "stop[1]"),
         ({"stream": "true"}, "stream"),
@@ -76,14 +81,32 @@ def test_an_answer_of_the_openai_client_can_be_sent_back() -> None:
         ({"logit_bias": {"5": 101}}, "logit_bias.5"),
         ({"seed": "1"}, "seed"),
         ({"temprature": 1}, "temprature"),
-        ({"logprobs": True}, "logprobs"),
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logprobs": 3}, "logprobs"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"top_k": -1}, "top_k"),
+        ({"min_p": 1.5}, "min_p"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"stop_token_ids": [-1]}, "stop_token_ids[0]"),
+        ({"store": True}, "store"),
+        ({"service_tier": "flex"}, "service_tier"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"tools": [tool("a b")]}, "tools[0].function.name"),
+        ({"tools": [tool("a"), tool("a")]}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [tool("a")], "tool_choice": choice("b")}, "tool_choice"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"tools": [tool("a")], "tool_choice": "required", "response_format": {"type": "json_object"}},
+            "response_format",
+        ),
         ({"messages": []}, "messages"),
         ({"messages": "hi"}, "messages"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "judge", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
+        ({"messages": [{"role": "user", "content": "x", "tool_calls": [CALL]}]}, "messages[0].tool_calls"),
         ({"messages": [{"role": "user", "content": "x", "name": "Bob"}]}, "messages[0].name"),
         ({"messages": [{"role": "user", "content": "x", "weight": 1}]}, "messages[0].weight"),
         (
@@ -104,7 +127,7 @@ def test_a_fault_names_its_parameter(changes: dict[str, Any], param: str) -> Non
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"null", b'"x"', b"\xff", b'{"model": "\\ud800"}'])
 def test_what_is_no_json_object_is_a_request_error(body: bytes) -> None:
     with pytest.raises(RequestError, match="JSON"):
-        parse_request(body)
+        parse_body(ChatRequest, body)
 
 
 def test_long_values_are_shown_in_short() -> None:

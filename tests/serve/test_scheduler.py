@@ -35,7 +35,9 @@ class Memory:
             self.places[target : target + size] = self.places[source : source + size]
         for work in step.work:
             tokens, offset = work.request.tokens, work.offset
-            assert self.places[offset : offset + work.start] == tokens[: work.start], "what is not run is there"
+            assert self.places[offset : offset + work.start] == tokens[: work.start], (
+                "what is not run is there"
+            )
             self.places[offset + work.start : offset + work.end] = tokens[work.start : work.end]
 
 

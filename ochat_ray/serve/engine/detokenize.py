@@ -21,14 +21,19 @@ class Detokenizer:
         self._settled = 0  # tokens of the window whose text has been given out in full
         self._given = 0  # characters of the window's text that have been given out
 
-    def push(self, token_id: int) -> str:
-        """The text that is certain once `token_id` has been added."""
-        self._window.append(token_id)
+    def push(self, token_ids: Sequence[int]) -> str:
+        """The text that is certain once `token_ids` have been added."""
+        if not token_ids:
+            return ""
+        self._window += token_ids
         text = self._decode(self._window)
+        if text.endswith(UNDECIDED) and len(token_ids) > 1:
+            del self._window[-len(token_ids) :]
+            return "".join(self.push([token_id]) for token_id in token_ids)
         if text.endswith(UNDECIDED) and len(self._window) - self._settled < MAX_PENDING:
             return self._give(text.rstrip(UNDECIDED))
         piece = self._give(text)
-        self._window = self._window[self._settled :]
+        self._window = self._window[self._settled :][-MAX_PENDING:]  # context for what comes
         self._settled = len(self._window)
         self._given = len(self._decode(self._window))
         return piece
@@ -62,7 +67,7 @@ class StopStrings:
             start, _ = min(found, key=lambda pair: (pair[0] + len(pair[1]), pair[0]))
             self.hit, self._held = True, ""
             return text[:start]
-        hold = max((self._overlap(text, stop) for stop in self._stops), default=0)
+        hold = max((overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - hold :]
         return text[: len(text) - hold]
 
@@ -71,8 +76,8 @@ class StopStrings:
         held, self._held = self._held, ""
         return held
 
-    @staticmethod
-    def _overlap(text: str, stop: str) -> int:
-        """Length of the longest end of `text` with which `stop` begins."""
-        longest = min(len(text), len(stop) - 1)
-        return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
+
+def overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` with which `stop` begins, but is not complete."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ochat_ray.serve.engine.grammar import Grammar
 from ochat_ray.serve.engine.limits import Limits, check_prompt
 from ochat_ray.serve.engine.request import (
     Chunk,
@@ -20,7 +21,6 @@ from ochat_ray.serve.engine.request import (
     Generation,
     OverloadedError,
 )
-from ochat_ray.serve.engine.grammar import Grammar
 from ochat_ray.serve.engine.room import Room
 from ochat_ray.serve.engine.runner import Outputs
 from ochat_ray.serve.engine.sampling import Sampler, logprobs_of, sample
@@ -126,7 +126,9 @@ class Engine:
                     f"{unfinished} requests are running or waiting already; try again in a few seconds"
                 )
             key = next(self._keys)
-            live = _Live(Request(key, list(prompt), limit, pooled=generation.pool), sampler, stop_ids, len(prompt))
+            live = _Live(
+                Request(key, list(prompt), limit, pooled=generation.pool), sampler, stop_ids, len(prompt)
+            )
             self._inbox.arrived.append(live)
             self._changed.notify()
         return key

@@ -5,12 +5,15 @@ Method: Dong et al., XGrammar: Flexible and Efficient Structured Generation Engi
 
 from __future__ import annotations
 
+import math
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from ochat_ray.errors import RequestError, one_line
+from ochat_ray.serve.token_text import TokenText
 from ochat_ray.tokenizer import ChatTokenizer
 
 COMPILED = 128  # schemas that are kept
@@ -37,11 +40,11 @@ class Grammars:
         self._compiled = lru_cache(COMPILED)(self._compile)
 
     def grammar(self, schema: str) -> Grammar:
-        """A matcher for one reply; "" is any JSON object. Blocks for some milliseconds where the schema is new.
+        """A matcher for one reply; "" is any JSON object. Takes milliseconds where the schema is new.
 
         Raises RequestError for a schema that cannot be compiled, and where xgrammar is not installed.
         """
-        return _Matcher(self._compiled(schema))
+        return _Matcher(self._compiled(schema), self._controls)
 
     def _compile(self, schema: str) -> Any:
         try:
@@ -54,6 +57,16 @@ class Grammars:
                 f"response_format: the schema cannot be followed ({one_line(error)}); simplify it",
                 param="response_format",
             ) from error
+
+    @cached_property
+    def _controls(self) -> Tensor:
+        """Tokens with control characters: JSON in one line has none, but xgrammar lets them into strings
+        whose length is bounded."""
+        text = TokenText(self._tokenizer)
+        ids = range(self._tokenizer.vocab_size)
+        return torch.tensor(
+            [i for i in ids if any(byte < 0x20 for byte in text.bytes_of(i))], dtype=torch.long
+        )
 
     @cached_property
     def _compiler(self) -> Any:
@@ -73,9 +86,10 @@ class Grammars:
 
 
 class _Matcher:
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, never: Tensor) -> None:
         import xgrammar
 
+        self._never = never
         self._matcher = xgrammar.GrammarMatcher(compiled)
         self._mask_1W = xgrammar.allocate_token_bitmask(1, compiled.tokenizer_info.vocab_size)
 
@@ -84,6 +98,7 @@ class _Matcher:
 
         if self._matcher.fill_next_token_bitmask(self._mask_1W):
             xgrammar.apply_token_bitmask_inplace(logits_V[None], self._mask_1W.to(logits_V.device))
+        logits_V[self._never] = -math.inf
 
     def accept(self, token_id: int) -> None:
         self._matcher.accept_token(token_id)

@@ -36,4 +36,4 @@ def pack_linears(model: nn.Module) -> None:
 
 def _packable(weight: Tensor) -> bool:
     bfloat16 = weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return weight.device.type == "cpu" and (weight.dtype == torch.float32 or bfloat16)
+    return weight.device.type == "cpu" and (weight.dtype == torch.float32 or bool(bfloat16))

@@ -31,12 +31,12 @@ class Prefixes:
         """Note what a span holds or is about to; replaces what was noted before."""
         self.remove(key)
         self._tokens[key] = tokens
-        for digest in _hashes(tokens):
+        for digest in hashes(tokens):
             self._keys.setdefault(digest, {})[key] = None
 
     def remove(self, key: int) -> None:
         """Forget a span. Unknown keys are let be."""
-        for digest in _hashes(self._tokens.pop(key, ())):
+        for digest in hashes(self._tokens.pop(key, ())):
             keys = self._keys[digest]
             del keys[key]
             if not keys:
@@ -46,7 +46,7 @@ class Prefixes:
         """The span that shares the longest beginning, of at least one block."""
         found: dict[int, None] = {}
         whole = 0
-        for digest in _hashes(prompt):
+        for digest in hashes(prompt):
             if digest not in self._keys:
                 break
             found = self._keys[digest]
@@ -60,7 +60,8 @@ class Prefixes:
         return next((i for i in range(at, end) if tokens[i] != prompt[i]), end)
 
 
-def _hashes(tokens: Sequence[int]) -> Iterator[int]:
+def hashes(tokens: Sequence[int]) -> Iterator[int]:
+    """Of each whole block, with all that is before it."""
     digest = 0
     for start in range(0, len(tokens) - BLOCK + 1, BLOCK):
         digest = hash((digest, *tokens[start : start + BLOCK]))

@@ -17,6 +17,17 @@ class OverloadedError(RuntimeError):
     """More requests wait than are allowed to; try again later."""
 
 
+class OtherTemplateError(RuntimeError):
+    """The engine's model was trained with another template or tokenizer than the prompt was rendered by.
+
+    The argument is the folder of the engine's model: while a new one takes over, both answer.
+    """
+
+    @property
+    def folder(self) -> str:
+        return str(self.args[0])
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How the next token is chosen. `temperature` 0 takes the likeliest.
@@ -48,7 +59,8 @@ class Generation:
     `stop_ids` end the reply beside the model's own end-of-turn token; before `min_tokens` none of them can
     be chosen. `logprobs`: for each token, its log-probability and those of so many of the likeliest; None
     for none at all. `json_schema`: a JSON Schema, as text, that the reply must follow; "" for any object.
-    `pool`: nothing is generated; the answer is the embedding of the prompt.
+    `pool`: nothing is generated; the answer is the embedding of the prompt. `hold`: all tokens come in one
+    chunk, at the end. `template`: what the prompt was rendered by, where the engine is to make sure of it.
     """
 
     prompt_ids: list[int]
@@ -59,6 +71,8 @@ class Generation:
     logprobs: int | None = None
     json_schema: str | None = None
     pool: bool = False
+    hold: bool = False
+    template: str | None = None
 
 
 class TokenLogprob(NamedTuple):

@@ -76,6 +76,11 @@ class Runner:
             ) from error
         return cls(model.to(device), cache_tokens=cache_tokens)
 
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that the model has logits for."""
+        return int(self.model.config.get_text_config().vocab_size)
+
     @torch.inference_mode()
     def run(self, step: Step) -> Outputs:
         """Run a step's moves and tokens."""
@@ -114,9 +119,8 @@ class Runner:
         Raises CheckpointError naming the architecture where the logits differ, or the kind of
         attention that is not supported.
         """
-        vocabulary = self.model.config.get_text_config().vocab_size
         generator = torch.Generator().manual_seed(0)
-        prompts = torch.randint(vocabulary, (2, CHECKED), generator=generator)
+        prompts = torch.randint(self.vocabulary, (2, CHECKED), generator=generator)
         ours = self._last_logits(prompts.tolist())
         window = getattr(self.model.config.get_text_config(), "sliding_window", None)
         if window is not None and not self.cache.windows:

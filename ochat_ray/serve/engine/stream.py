@@ -11,9 +11,15 @@ from ochat_ray.serve.engine.request import Chunk, EngineDeadError, EngineStats, 
 
 
 class _Mailbox:
-    def __init__(self) -> None:
+    def __init__(self, hold: bool) -> None:
         self.outputs: list[Chunk | EngineDeadError] = []
         self.filled = asyncio.Event()
+        self._hold = hold
+
+    def put(self, output: Chunk | EngineDeadError) -> None:
+        self.outputs.append(output)
+        if not self._hold or isinstance(output, EngineDeadError) or output.finish_reason is not None:
+            self.filled.set()
 
 
 class AsyncEngine:
@@ -41,7 +47,7 @@ class AsyncEngine:
         if generation.json_schema is not None:
             grammar = await asyncio.to_thread(self._grammars.grammar, generation.json_schema)
         key = self.engine.submit(generation, grammar)
-        mailbox = self._mailboxes[key] = _Mailbox()
+        mailbox = self._mailboxes[key] = _Mailbox(generation.hold)
         try:
             while True:
                 await mailbox.filled.wait()
@@ -75,8 +81,7 @@ class AsyncEngine:
         for key, output in outputs:
             mailbox = self._mailboxes.get(key)
             if mailbox is not None:  # else cancelled meanwhile
-                mailbox.outputs.append(output)
-                mailbox.filled.set()
+                mailbox.put(output)
 
 
 def _merge(outputs: Sequence[Chunk | EngineDeadError]) -> Chunk:
