@@ -21,6 +21,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SCRIPT = "/page.js"
+MAX_BODY = 16 * 2**20  # bytes of an event, which has the whole conversation in it
 ALLOWED = re.compile(
     r"/|/config|/theme\.css|/favicon\.ico|/static/.*|/assets/.*"
     r"|/gradio_api/(queue/(join|data)|heartbeat/\w+|cancel|reset|startup-events|app_id|theme\.css)"
@@ -57,6 +58,8 @@ class Shell:
             )
         elif not ALLOWED.fullmatch(path):
             await PlainTextResponse("not found", status_code=404)(scope, receive, send)
+        elif scope["method"] == "POST" and not 0 <= _length(scope) <= MAX_BODY:
+            await PlainTextResponse("too long", status_code=413)(scope, receive, send)
         elif path == "/":
             await self._html(scope, receive, send)
         else:
@@ -86,6 +89,12 @@ class Shell:
         extra = {"Content-Security-Policy": POLICY.format(nonce=nonce), "Cache-Control": "no-store"}
         await _with_headers(send, extra)(start)
         await send({"type": "http.response.body", "body": body})
+
+
+def _length(scope: Scope) -> int:
+    """What a request says of its length; -1 for nothing, though browsers always say it."""
+    said = dict(scope["headers"]).get(b"content-length", b"")
+    return int(said) if said.isdigit() else -1
 
 
 def _with_headers(send: Send, extra: dict[str, str]) -> Send:

@@ -46,6 +46,7 @@
     header { display: flex; align-items: center; gap: 0.5rem; padding: 0.6rem 0.6rem 0.6rem 1rem; border-bottom: 1px solid var(--line); }
     h2 { flex: 1; margin: 0; font-size: 1rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     header button { border: 0; padding: 0.3rem 0.5rem; }
+    header svg { display: block; }
     .log { flex: 1; overflow-y: auto; padding: 1rem; display: flex; flex-direction: column; gap: 0.6rem; }
     .log > div { max-width: 88%; padding: 0.5rem 0.75rem; border-radius: 12px; white-space: pre-wrap; overflow-wrap: anywhere;
       align-self: flex-start; background: var(--theirs); }
@@ -59,6 +60,7 @@
     form.reach { flex-wrap: wrap; }
     textarea, input { flex: 1; min-width: 0; background: var(--ground); border: 1px solid var(--line); border-radius: 8px;
       padding: 0.45rem 0.6rem; resize: none; }
+    form.reach input { flex: 1 0 100%; }
     form.reach label { flex: 1 0 100%; font-size: 0.875rem; color: var(--soft); }
     .foot { display: flex; gap: 0.5rem; padding: 0 0.6rem 0.6rem; font-size: 0.875rem; }
     @media (max-width: 480px) { .window { inset: 0; width: auto; height: auto; border: 0; border-radius: 0; }
@@ -148,6 +150,7 @@
     note.hidden = !text;
     again.hidden = !retry;
     again.act = retry;
+    log.scrollTop = log.scrollHeight; // there is less room for it now
   }
   function busy(on) {
     send.hidden = on;

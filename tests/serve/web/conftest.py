@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,14 +79,31 @@ def _failed(seen: Seen, request: Any) -> None:
     (seen.blocked if request.failure == "csp" else seen.asked).append(request.url)
 
 
-@pytest.fixture
-def fake() -> Fake:
-    return Fake()
+class Switch:
+    """An endpoint that is another one for each test."""
+
+    def __init__(self) -> None:
+        self.fake = Fake()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.fake.api(scope, receive, send)
+
+
+@pytest.fixture(scope="session")
+def switch() -> Switch:
+    return Switch()
 
 
 @pytest.fixture
-def endpoint(fake: Fake) -> Iterator[str]:
-    with listening(fake.api) as url:
+def fake(switch: Switch) -> Fake:
+    switch.fake = Fake()
+    return switch.fake
+
+
+@pytest.fixture(scope="session")
+def endpoint(switch: Switch) -> Iterator[str]:
+    """The base URL of the endpoint that `fake` is."""
+    with listening(switch) as url:
         yield f"{url}/v1"
 
 
@@ -110,8 +126,3 @@ def chat_page(base_url: str, **config: Any) -> Iterator[str]:
 
     with listening(under(chat_asgi(ChatPageConfig(**config), base_url), "/chat")) as url:
         yield f"{url}/chat"
-
-
-@pytest.fixture
-def feedback(tmp_path: Path) -> Path:
-    return tmp_path / "feedback"
