@@ -60,7 +60,7 @@ class ServeConfig(StrictModel):
     """Port of the endpoint."""
     model_name: str | None = None
     """Name that clients ask for; null for the model type's name."""
-    aliases: dict[str, str] = {}
+    aliases: dict[str, str] = Field({})
     """Further names, e.g. {gpt-4o-mini: openchat}."""
     replicas: int = Field(1, gt=0)
     """Engine replicas of each model."""

@@ -96,6 +96,7 @@ def _native(exported: Exported, config: ServeConfig, limits: Limits, gpu: bool) 
         dtype=config.engine.dtype,
         device="cuda" if gpu else "cpu",
         cache_tokens=limits.cache_tokens,
+        graphs_for=limits.max_running,
     )
     runner.check()
     stop_ids = frozenset({exported.template.eot_id})

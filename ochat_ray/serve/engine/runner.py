@@ -15,11 +15,13 @@ from transformers import AttentionInterface, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from ochat_ray.errors import CheckpointError, one_line
-from ochat_ray.positions import changing_rope
+from ochat_ray.positions import changing_rope, position_limit
+from ochat_ray.serve.engine.graphs import DecodeGraphs
 from ochat_ray.serve.engine.kv_cache import KVCache, SegmentCache, Span
 from ochat_ray.serve.engine.linear import pack_linears
 from ochat_ray.serve.engine.room import Room
 from ochat_ray.serve.engine.scheduler import Request, Scheduler, Step
+from ochat_ray.serve.engine.varlen import VarlenCache
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}  # relative error of logits
@@ -43,21 +45,34 @@ class Runner:
     linear layers. `check` holds the result against the model's own attention; called once before serving.
     """
 
-    def __init__(self, model: Any, *, cache_tokens: int) -> None:
+    def __init__(self, model: Any, *, cache_tokens: int, graphs_for: int | None = None) -> None:
         _refuse_by_config(model.config.get_text_config())
         self.model = model.eval()
         self.device: torch.device = model.device
-        self.cache: KVCache = SegmentCache(cache_tokens)
+        self.cache = _cache(cache_tokens, self.device)
         self._name = f"ochat_segments_{next(_numbers)}"
         AttentionInterface.register(self._name, self.cache.attend)
         self.model.set_attn_implementation(self._name)
         pack_linears(self.model)
         self._hidden_TE: Tensor | None = None
         self.model.base_model.register_forward_hook(self._keep_hidden)
+        self._graphs: DecodeGraphs | None = None
+        if graphs_for is not None and isinstance(self.cache, VarlenCache):
+            self._graphs = DecodeGraphs(
+                self.cache,
+                self._forward,
+                most=graphs_for,
+                longest=position_limit(model.config.get_text_config().to_dict()) or cache_tokens,
+                device=self.device,
+                capture=self.device.type == "cuda",
+            )
 
     @classmethod
-    def load(cls, folder: Path, *, dtype: str, device: str, cache_tokens: int) -> Runner:
-        """The model of a Hugging Face folder. Raises CheckpointError where transformers cannot load it."""
+    def load(
+        cls, folder: Path, *, dtype: str, device: str, cache_tokens: int, graphs_for: int | None = None
+    ) -> Runner:
+        """The model of a Hugging Face folder. On GPUs steps of up to `graphs_for` generating requests are
+        CUDA graphs. Raises CheckpointError where transformers cannot load it."""
         transformers_logging.disable_progress_bar()
         if dtype == "auto":
             dtype = "bfloat16" if device == "cuda" else "float32"
@@ -74,7 +89,7 @@ class Runner:
                 f"{folder}: cannot be loaded as a causal language model ({one_line(error)}); "
                 "give the folder that `ochat-ray train` exported"
             ) from error
-        return cls(model.to(device), cache_tokens=cache_tokens)
+        return cls(model.to(device), cache_tokens=cache_tokens, graphs_for=graphs_for)
 
     @property
     def vocabulary(self) -> int:
@@ -96,18 +111,25 @@ class Runner:
             positions += range(work.start, work.end)
             if work.samples:
                 rows.append(len(ids) - 1)
-        self.cache.prepare([Span(w.offset, w.start, w.end) for w in step.work], self.device)
+        spans = [Span(w.offset, w.start, w.end) for w in step.work]
+        if self._graphs is not None and len(rows) == len(ids) and not pooled:
+            # What a graph gives is overwritten by its next replay.
+            return Outputs(self._graphs.run(ids, spans).float().clone(), {})
+        self.cache.prepare(spans, self.device)
         input_T, position_T = torch.tensor([ids, positions], device=self.device)
-        logits_RV: Tensor = self.model(
-            input_ids=input_T[None],
-            position_ids=position_T[None],
-            use_cache=False,
-            logits_to_keep=torch.tensor(rows, dtype=torch.long, device=self.device),
-        ).logits[0]
+        keep_R = torch.tensor(rows, dtype=torch.long, device=self.device)
+        logits_RV = self._forward(input_T, position_T, keep_R)
         hidden_TE, self._hidden_TE = self._hidden_TE, None
         assert hidden_TE is not None
         sums_E = {key: hidden_TE[part].float().sum(0) for key, part in pooled.items()}
         return Outputs(logits_RV.float(), sums_E)
+
+    def _forward(self, input_T: Tensor, position_T: Tensor, keep_R: Tensor | int = 0) -> Tensor:
+        """Logits of the rows to keep; 0 keeps all."""
+        logits_RV: Tensor = self.model(
+            input_ids=input_T[None], position_ids=position_T[None], use_cache=False, logits_to_keep=keep_R
+        ).logits[0]
+        return logits_RV
 
     def _keep_hidden(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002
         self._hidden_TE = output[0][0]
@@ -155,6 +177,14 @@ class Runner:
                 found[key] = logits_V
                 scheduler.remove(key)
         return [found[key] for key in range(len(prompts))]
+
+
+def _cache(tokens: int, device: torch.device) -> KVCache:
+    if device.type != "cuda":
+        return SegmentCache(tokens)
+    from torch.nn.attention.varlen import varlen_attn
+
+    return VarlenCache(tokens, varlen_attn)
 
 
 def _refuse_by_config(config: Any) -> None:

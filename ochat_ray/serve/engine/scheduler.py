@@ -108,6 +108,7 @@ class Scheduler:
         # Admission may have moved spans, so offsets are read last.
         spans = self.room.spans
         step.work = [w._replace(offset=spans[w.request.key].start) for w in step.work]
+        step.work.sort(key=lambda work: work.offset)  # as the cache wants its rows
         for work in step.work:
             work.request.computed = work.end
         return step
