@@ -16,6 +16,7 @@ window.ochat = (() => {
   let current = null; // id of the conversation that is shown
   let model = null; // the one chosen last; the list of models comes later than the rest
   let started = false; // components tell of changes while they are made, with the values of an empty page
+  let lastKey = "";
   let waiting = null; // a conversation to save soon
   let timer = 0;
   let told = false;
@@ -96,6 +97,7 @@ window.ochat = (() => {
       const dark = localStorage.getItem(DARK);
       if (dark !== null) document.body.classList.toggle("dark", dark === "1");
       const key = read(KEY);
+      lastKey = key ?? "";
       started = true;
       const settings = read(SETTINGS) ?? {};
       model = settings.model ?? null;
@@ -157,8 +159,10 @@ window.ochat = (() => {
       return update({});
     },
     keepKey(key, remember) {
+      if (!started) return update({});
       if (remember) write(KEY, key);
       else localStorage.removeItem(KEY);
+      return key === lastKey ? update({}) : ((lastKey = key), quiet()); // what was said is about another key
     },
     // A record that `ochat-ray prepare` reads.
     export() {

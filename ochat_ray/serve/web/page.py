@@ -143,6 +143,7 @@ def _connect(page: gr.Blocks, parts: Parts, replies: Replies) -> None:
         None,
         js="(key, remember) => ochat.keepKey(key, remember)",
         inputs=[parts.key, parts.remember],
+        outputs=parts.error,
         **QUIET,
     )
 

@@ -46,7 +46,7 @@ class Replies:
         names = [one.name for one in found]
         conditions = dict.fromkeys(name for one in found for name in one.conditions)
         chosen = model if model in names else next(iter(names), None)
-        return gr.update(choices=names, value=chosen), gr.update(choices=list(conditions)), _told("")
+        return gr.update(choices=names, value=chosen), gr.update(choices=list(conditions)), gr.skip()
 
     async def ask(
         self, request: gr.Request, chat: list[Any], key: str, model: str | None, *options: Any

@@ -379,3 +379,24 @@ def test_without_gradio_the_page_says_what_to_install(monkeypatch: pytest.Monkey
         page = httpx2.get(url)
     assert page.status_code == 501 and "pip install 'ochat-ray[ui]'" in page.text
     assert "http:" not in page.text and "https:" not in page.text
+
+
+def test_the_real_endpoint_takes_what_the_page_sends(visit: Visit, local_url: str) -> None:
+    with chat_page(f"{local_url}/v1") as url:
+        page = visit(url)
+        poll(lambda: page.locator("#ochat-model input").input_value() == "openchat", "no models are listed")
+        page.get_by_text("Settings", exact=True).click()
+        for name, value in (
+            ("System prompt", "Be brief."),
+            ("Most tokens of an answer", "8"),
+            ("Seed", "7"),
+            ("Stop at", "END"),
+            ("number input for Presence", "0.5"),
+        ):
+            page.get_by_label(name).fill(value)
+            page.get_by_label(name).blur()
+        send(page, "hello")
+        poll(lambda: len(stored(page)[0]["messages"]) == 2 if stored(page) else False, "no answer")
+        idle(page)
+        assert not page.locator("#ochat-error").is_visible()
+        page.context.close()
