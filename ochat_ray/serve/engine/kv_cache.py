@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from ochat_ray.errors import CheckpointError
+from ochat_ray.serve.engine import decode
 from ochat_ray.serve.engine.room import Move
 
 # What models pass to an attention function when plain causal attention is not theirs.
@@ -97,7 +101,7 @@ class KVCache(ABC):
 
 
 class SegmentCache(KVCache):
-    """For CPUs: one exact call a request, over keys that lie together in memory, [K S D] a layer.
+    """For CPUs: exact attention request by request, over keys that lie together in memory, [K S D] a layer.
 
     In float32 whatever the model computes in: attention of one token is many times faster so.
     """
@@ -105,8 +109,13 @@ class SegmentCache(KVCache):
     def __init__(self, tokens: int) -> None:
         super().__init__(tokens)
         self._index_T: Tensor | None = None
-        self._spans: Sequence[Span] = ()
+        self._single: list[tuple[int, Span]] = []  # row and span of those that run one token
+        self._stretches: list[tuple[int, Span]] = []  # first row and span of the others
+        self._rows_N = torch.empty(0, dtype=torch.long)
         self._masks: dict[tuple[Span, int | None], Tensor | None] = {}
+        threads = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(threads, "attention") if threads > 1 else None
+        self._threads = threads
 
     def move(self, moves: Sequence[Move]) -> None:
         for source, target, size in moves:
@@ -118,7 +127,11 @@ class SegmentCache(KVCache):
     def prepare(self, spans: Sequence[Span], device: torch.device) -> None:
         index = [at for span in spans for at in range(span.offset + span.start, span.offset + span.end)]
         self._index_T = torch.tensor(index, device=device)
-        self._spans = spans
+        self._single, self._stretches, row = [], [], 0
+        for span in spans:
+            (self._single if span.end - span.start == 1 else self._stretches).append((row, span))
+            row += span.end - span.start
+        self._rows_N = torch.tensor([row for row, _ in self._single], dtype=torch.long, device=device)
         self._masks.clear()
 
     def run(
@@ -131,34 +144,49 @@ class SegmentCache(KVCache):
         window: int | None,
     ) -> Tensor:
         keys, values = self._store(layer, key, value)
-        heads, kv_heads = query.shape[0], keys.shape[0]
-        query = query.float()
-        out = query.new_empty(query.shape[1], heads, values.shape[-1])
-        first = 0
-        for span in self._spans:
-            last = first + span.end - span.start
-            low = 0 if window is None else max(0, span.start + 1 - window)  # that the first row sees
+        query_T = query.float().transpose(0, 1)
+        out = query_T.new_empty(query_T.shape[0], query.shape[0], values.shape[-1])
+        if self._single:
+            out[self._rows_N] = self._attend_single(query_T[self._rows_N], keys, values, scaling, window)
+        for first, span in self._stretches:
+            low = _lowest(span, window)
             seen = slice(span.offset + low, span.offset + span.end)
-            span_keys, span_values = keys[None, :, seen], values[None, :, seen]
-            if last - first == 1:
-                # One token sees every key: the heads that share keys go in as rows, so nothing is repeated.
-                shared = query[:, first].view(1, kv_heads, heads // kv_heads, -1)
-                result = scaled_dot_product_attention(shared, span_keys, span_values, scale=scaling)
-                out[first] = result.view(heads, -1)
-            else:
-                mask = self._mask(span, window)
-                result = scaled_dot_product_attention(
-                    query[None, :, first:last],
-                    span_keys,
-                    span_values,
-                    attn_mask=mask,
-                    is_causal=mask is None,
-                    scale=scaling,
-                    enable_gqa=heads != kv_heads,
-                )
-                out[first:last] = result[0].transpose(0, 1)
-            first = last
+            rows = slice(first, first + span.end - span.start)
+            mask = self._mask(span, window)
+            result = scaled_dot_product_attention(
+                query_T[rows].transpose(0, 1)[None],
+                keys[None, :, seen],
+                values[None, :, seen],
+                attn_mask=mask,
+                is_causal=mask is None,
+                scale=scaling,
+                enable_gqa=query.shape[0] != keys.shape[0],
+            )
+            out[rows] = result[0].transpose(0, 1)
         return out.to(key.dtype)
+
+    def _attend_single(
+        self, query_N: Tensor, keys: Tensor, values: Tensor, scaling: float | None, window: int | None
+    ) -> Tensor:
+        """[N H D] for those that run one token."""
+        spans = [span for _, span in self._single]
+        starts = np.array([span.offset + _lowest(span, window) for span in spans])
+        stops = np.array([span.offset + span.end for span in spans])
+        scale = np.float32(query_N.shape[-1] ** -0.5 if scaling is None else scaling)
+        out = query_N.new_empty(*query_N.shape[:2], values.shape[-1])
+        queries, outs = query_N.contiguous().numpy(), out.numpy()
+        whole = (keys.numpy(), values.numpy())
+        if self._pool is None:
+            decode.attend(queries, *whole, starts, stops, scale, outs)
+            return out
+        borders = np.linspace(0, len(spans), self._threads + 1).astype(int)
+        parts = [slice(a, b) for a, b in pairwise(borders) if a < b]
+
+        def part(rows: slice) -> None:
+            decode.attend(queries[rows], *whole, starts[rows], stops[rows], scale, outs[rows])
+
+        list(self._pool.map(part, parts))
+        return out
 
     def _mask(self, span: Span, window: int | None) -> Tensor | None:
         """Which keys each row of a stretch may see; None for the plain triangle at a prompt's start."""
@@ -166,7 +194,7 @@ class SegmentCache(KVCache):
             return None
         key = (span, window)
         if key not in self._masks:  # the same for all layers of a kind
-            low = 0 if window is None else max(0, span.start + 1 - window)
+            low = _lowest(span, window)
             mask = torch.ones(span.end - span.start, span.end - low, dtype=torch.bool).tril(span.start - low)
             if window is not None:
                 mask = mask.triu(span.start - low - window + 1)
@@ -184,3 +212,8 @@ class SegmentCache(KVCache):
         keys.index_copy_(1, self._index_T, key.float())
         values.index_copy_(1, self._index_T, value.float())
         return keys, values
+
+
+def _lowest(span: Span, window: int | None) -> int:
+    """The first token that the first row of a stretch sees."""
+    return 0 if window is None else max(0, span.start + 1 - window)

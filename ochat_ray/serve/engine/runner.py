@@ -18,7 +18,7 @@ from ochat_ray.errors import CheckpointError, one_line
 from ochat_ray.positions import changing_rope, position_limit
 from ochat_ray.serve.engine.graphs import DecodeGraphs
 from ochat_ray.serve.engine.kv_cache import KVCache, SegmentCache, Span
-from ochat_ray.serve.engine.linear import pack_linears
+from ochat_ray.serve.engine.layers import speed_up
 from ochat_ray.serve.engine.room import Room
 from ochat_ray.serve.engine.scheduler import Request, Scheduler, Step
 from ochat_ray.serve.engine.varlen import VarlenCache
@@ -53,7 +53,8 @@ class Runner:
         self._name = f"ochat_segments_{next(_numbers)}"
         AttentionInterface.register(self._name, self.cache.attend)
         self.model.set_attn_implementation(self._name)
-        pack_linears(self.model)
+        if self.device.type == "cpu":
+            speed_up(self.model)
         self._hidden_TE: Tensor | None = None
         self.model.base_model.register_forward_hook(self._keep_hidden)
         self._graphs: DecodeGraphs | None = None
