@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,18 @@ def build_app(
         one = serve.deployment(OneHop, name=INGRESS, health_check_period_s=2, **options)
         return one.bind(name, folder, config, gpu=gpus > 0)
     engines = {
-        name: _engine(name, folder, config, calls[name], gpus=gpus, surge=surge)
-        for name, folder in folders.items()
+        name: _engine(deployment, folder, config, calls[name], gpus=gpus, surge=surge)
+        for deployment, (name, folder) in zip(_deployments(folders), folders.items(), strict=True)
     }
     ingress = serve.deployment(Ingress, name=INGRESS, num_replicas=config.ingress_replicas, **options)
     return ingress.bind(dict(folders), config, engines)
+
+
+def _deployments(names: Iterable[str | None]) -> Iterator[str]:
+    """Names of the engines' deployments. The first keeps its own when its model gets another name: only so
+    does the old version serve until the new one does."""
+    for number, name in enumerate(names):
+        yield f"{ENGINE}-{name}" if number else ENGINE
 
 
 def _calls(folder: str, config: ServeConfig) -> int:
@@ -79,7 +86,7 @@ def _calls(folder: str, config: ServeConfig) -> int:
 
 
 def _engine(
-    name: str | None, folder: str, config: ServeConfig, calls: int, *, gpus: float, surge: bool
+    name: str, folder: str, config: ServeConfig, calls: int, *, gpus: float, surge: bool
 ) -> serve.Application:
     scaling = config.autoscaling
     number: dict[str, Any] = {"num_replicas": config.replicas}
@@ -99,7 +106,7 @@ def _engine(
         }
     engine = serve.deployment(
         EngineReplica,
-        name=ENGINE if name is None else f"{ENGINE}-{name}",
+        name=name,
         max_ongoing_requests=calls,
         max_queued_requests=config.max_queued,
         ray_actor_options={"num_cpus": config.engine.threads, "num_gpus": gpus},

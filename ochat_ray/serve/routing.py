@@ -25,6 +25,8 @@ class PrefixRouter(RequestRouter):
         """Candidates in ranks; of a rank Serve takes the one with the shortest queue that has room."""
         if not candidate_replicas:
             return []
+        if pending_request is not None:  # else Serve asks again at once, for ever, while all are busy
+            pending_request.routing_context.should_backoff = True
         drawn = random.sample(candidate_replicas, min(2, len(candidate_replicas)))
         prompt_ids = _prompt_ids(pending_request)
         if prompt_ids is None or len(candidate_replicas) == 1:
