@@ -130,12 +130,12 @@ def deploy(model: Path, config: ServeConfig, also: Mapping[str, Path] | None = N
     fails. Raises CheckpointError for a folder that cannot be served, ConfigError for a busy port, for a keys
     file that cannot be used and for a cluster that is too small.
     """
-    folders = _folders(model, config, also or {})
+    folders = folders_of(model, config, also or {})
     config = config.replace(access=config.access.resolved())
     if config.access.keys_file is not None:
         read_keys(Path(config.access.keys_file))
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    gpus = _gpus(config)
+    gpus = gpus_of(config)
     wanted = need(config, gpus)
     number = len(folders) * config.replicas
     if fixed() and fitting(_nodes(), wanted) < number:
@@ -172,15 +172,19 @@ def deploy(model: Path, config: ServeConfig, also: Mapping[str, Path] | None = N
     return f"{base}/v1"
 
 
-def _folders(model: Path, config: ServeConfig, also: Mapping[str, Path]) -> dict[str | None, str]:
+def folders_of(
+    model: str | Path, config: ServeConfig, also: Mapping[str, str | Path]
+) -> dict[str | None, str]:
+    """Folders by the names of their models; None is the model type's own. Raises ConfigError for names that
+    do not go together, CheckpointError for a folder that cannot be served."""
     if config.one_hop and also:
         raise ConfigError("serve.one_hop is for one model; leave it out to serve several")
-    folders = {config.model_name: str(model.resolve())}
+    folders = {config.model_name: str(Path(model).resolve())}
     names = {config.model_name or load_exported(model).model_type.name, *config.aliases}
     for name, folder in also.items():
         if name in names:
             raise ConfigError(f"two models have the name {name!r}; give each a name of its own")
-        folders[name] = str(folder.resolve())
+        folders[name] = str(Path(folder).resolve())
     targets = {*names, *also} - set(config.aliases)
     unknown = next((name for name in config.aliases.values() if name not in targets), None)
     if unknown is not None:
@@ -236,7 +240,8 @@ def _route(client: Any, name: str) -> str | None:
     return route
 
 
-def _gpus(config: ServeConfig) -> float:
+def gpus_of(config: ServeConfig) -> float:
+    """GPUs of an engine replica on the joined cluster."""
     if config.gpus_per_replica == "auto":
         return 1.0 if ray.cluster_resources().get("GPU") else 0.0
     return config.gpus_per_replica

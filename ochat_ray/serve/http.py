@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from ochat_ray.config import ServeConfig
@@ -26,6 +27,7 @@ from ochat_ray.serve.protocol.chat import ChatRequest
 from ochat_ray.serve.protocol.common import Body, Sampled, error_body, parse_body
 from ochat_ray.serve.protocol.completions import CompletionRequest
 from ochat_ray.serve.protocol.texts import DetokenizeRequest, EmbeddingRequest, TokenizeRequest
+from ochat_ray.serve.web.handoff import Handoff
 from ochat_ray.serve.web.widget import widget_router
 
 RETRY_AFTER_S = 2
@@ -48,7 +50,7 @@ def create_api(models: Models, config: ServeConfig) -> FastAPI:
     routes = _Routes(
         models, metrics, contents=config.access.log is not None and config.access.log.content != "none"
     )
-    bodies: dict[str, type[Body]] = {}
+    bodies: dict[str, type[BaseModel]] = {}
 
     def post(path: str, kind: type[Body], whole: Whole, stream: Stream | None = None) -> None:
         async def route(request: Request) -> Response:
@@ -69,7 +71,8 @@ def create_api(models: Models, config: ServeConfig) -> FastAPI:
     api.add_api_route("/metrics", routes.metrics, methods=["GET"], include_in_schema=False)
     api.add_api_route("/", _to_chat, methods=["GET"], include_in_schema=False)
     api.include_router(widget_router(config.widget))
-    with_bodies(api, bodies)
+    bodies["/widget/handoff"] = Handoff
+    with_bodies(api, bodies, [card["id"] for card in models.cards()])
     return api
 
 

@@ -38,7 +38,7 @@ def drop_empty(data: Any, unsupported: dict[str, tuple[Any, ...]]) -> Any:
 class Body(BaseModel):
     """Unknown parameters and loose types are refused; null means the default, as with OpenAI."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 class StreamOptions(Body):
@@ -78,7 +78,7 @@ class Sampled(Body):
     """Before so many, no token that would end the reply is chosen."""
     stop_token_ids: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=64)] | None = None
 
-    @field_validator("stop", mode="before")
+    @field_validator("stop", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
     def _listed(cls, stop: Any) -> Any:
         return [stop] if isinstance(stop, str) else stop
