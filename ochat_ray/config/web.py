@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -19,6 +20,11 @@ class ChatPageConfig(StrictModel):
     """Title of the page."""
     feedback: str | None = None
     """Folder for what visitors think of answers, JSON Lines that `prepare` reads; null for no thumbs."""
+
+    def resolved(self) -> ChatPageConfig:
+        """The same with an absolute path: replicas run in folders of their own."""
+        feedback = None if self.feedback is None else str(Path(self.feedback).expanduser().resolve())
+        return self.replace(feedback=feedback)
 
 
 class WidgetConfig(StrictModel):

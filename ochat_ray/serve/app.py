@@ -149,7 +149,7 @@ def deploy(model: Path, config: ServeConfig, also: Mapping[str, Path] | None = N
     host = "127.0.0.1" if config.host == "0.0.0.0" else config.host
     base = f"http://{host}:{config.port}"
     if config.chat_page.enabled:
-        page = chat_app(config.chat_page, f"{base}/v1", logging_config=QUIET)
+        page = chat_app(config.chat_page.resolved(), f"{base}/v1", logging_config=QUIET)
         targets.append(serve.RunTarget(page, name=PAGE_NAME, route_prefix="/chat", logging_config=QUIET))
     started = _start(config)
     former = None if started else former_target(APP_NAME)

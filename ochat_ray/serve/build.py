@@ -51,4 +51,4 @@ def endpoint(args: dict[str, Any]) -> serve.Application:
 def page(args: dict[str, Any]) -> serve.Application:
     """The chat page, for the route /chat. Raises ConfigError naming a wrong setting."""
     asked = parse(PageArgs, args, "args of the chat page")
-    return chat_app(asked.page, asked.base_url)
+    return chat_app(asked.page.resolved(), asked.base_url)

@@ -77,6 +77,7 @@ class ServedModel:
             "created": self.created,
             "owned_by": "ochat-ray",
             "max_model_len": self.longest,
+            "conditions": list(self.template.model_type.conditions),
         }
 
 
