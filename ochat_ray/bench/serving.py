@@ -65,7 +65,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32], help="at a time")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        model = _export(Path(folder))
+        model = export_model(Path(folder))
         ways = {
             "engine": _bare,
             "uvicorn": _uvicorn,
@@ -92,7 +92,7 @@ Ask = Callable[[list[dict[str, str]], int], AsyncIterator[int]]
 Way = Callable[[Path, int], Any]
 
 
-def _export(folder: Path) -> Path:
+def export_model(folder: Path) -> Path:
     """A random Llama of 16 M parameters with the demo's tokenizer."""
     from ochat_ray.bench.engine import SHAPES
     from ochat_ray.train.base import make_tiny
@@ -143,7 +143,7 @@ def _bare(model: Path, streams: int) -> Iterator[tuple[Ask, list[int]]]:
 @contextmanager
 def _uvicorn(model: Path, streams: int) -> Iterator[tuple[Ask, list[int]]]:
     """The same routes under uvicorn, engine and all in one process."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "ochat_ray.bench._uvicorn", str(model), str(port), str(streams)]
     with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
         try:
@@ -158,7 +158,7 @@ def _uvicorn(model: Path, streams: int) -> Iterator[tuple[Ask, list[int]]]:
 def _serve(model: Path, streams: int, *, one_hop: bool) -> Iterator[tuple[Ask, list[int]]]:
     from ochat_ray.serve.app import deploy, shutdown
 
-    port = _free_port()
+    port = free_port()
     with cluster(min_cpus=2, private=True):
         url = deploy(model, _config(streams, port, one_hop=one_hop)).removesuffix("/v1")
         family = psutil.Process().children(recursive=True)
@@ -238,7 +238,8 @@ def _cpu(pids: list[int]) -> float:
     return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
