@@ -253,3 +253,46 @@ def test_when_the_loop_dies_every_request_hears_of_it_and_health_turns_bad(
     for ask in (engine.check_health, engine.stats, lambda: engine.submit(Generation([5]))):
         with pytest.raises(EngineDeadError, match="out of memory"):
             ask()
+
+
+def test_a_next_turn_after_others_is_still_generate_s_text(runner: Runner, start: Any) -> None:
+    engine, got = start()
+    history = prompts(1, longest=400)[0] * 3
+    for turn in range(3):
+        expected = reference(runner.model, history, 25)
+        key = engine.submit(Generation(list(history), 25))
+        crowd = [engine.submit(Generation(p, 10)) for p in prompts(4)]
+        got.wait(lambda ids=(key, *crowd): set(ids) <= set(got.ends))  # type: ignore[misc]
+        assert got.tokens[key] == expected, f"turn {turn}"
+        history += [*expected, 7, 8, 9 + turn]
+    stats = engine.stats()
+    assert stats.cached_tokens > len(history)
+    assert stats.prompt_tokens > stats.cached_tokens
+
+
+def test_random_cancels_leave_nothing_behind(start: Any) -> None:
+    engine, got = start(cache_tokens=6 * BLOCK, max_queued=1000, max_running=5)
+    rng = random.Random(5)
+    keys, cancelled = [], set()
+    for number in range(120):
+        generation = Generation(
+            prompts(9, longest=200)[number % 9],
+            rng.randrange(1, 60),
+            sampling=SamplingParams(temperature=rng.choice([0.0, 1.0]), top_k=rng.choice([0, 5])),
+            logprobs=rng.choice([None, 0, 3]),
+            pool=rng.random() < 0.1,
+        )
+        keys.append(engine.submit(generation))
+        if rng.random() < 0.5:
+            victim = rng.choice(keys)
+            engine.cancel(victim)
+            cancelled.add(victim)
+    got.wait(lambda: set(keys) - cancelled <= set(got.ends))
+    deadline = time.monotonic() + PATIENCE_S
+    while engine.stats().running or engine.stats().waiting:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert engine.stats().free_tokens == engine.stats().cache_tokens
+    assert not engine._live
+    known = set(engine._scheduler._prefixes._tokens)
+    assert known == set(engine._scheduler.room.idle) == set(engine._scheduler.room.spans)
