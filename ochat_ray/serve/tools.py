@@ -31,7 +31,8 @@ class Call(NamedTuple):
 def to_messages(
     asked: Sequence[ChatMessage], tools: Sequence[Tool], convention: ToolConvention
 ) -> list[Message]:
-    """The messages that templates render: developer messages are system messages, calls and results text."""
+    """The messages that templates render: developer messages are system messages; calls, results
+    and names are text."""
     messages: list[Message] = []
     after_result = False
     for message in asked:
@@ -45,6 +46,8 @@ def to_messages(
             role = "system"
         else:
             role = message.role
+        if message.name is not None:
+            content = f"{message.name}: {content}" if content else f"{message.name}:"
         calls = [_call_text(call.function.name, call.function.arguments) for call in message.tool_calls or ()]
         written = [f"{convention.call_open}{call}{convention.call_close}" for call in calls]
         after_result = message.role == "tool"

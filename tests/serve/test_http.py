@@ -435,6 +435,22 @@ def test_usage_tells_of_what_was_known(client: openai.OpenAI) -> None:
     assert stream[-1].usage.prompt_tokens_details.cached_tokens >= cached
 
 
+def test_extremes_of_sampling_leave_the_engine_alive(client: openai.OpenAI, local_url: str) -> None:
+    extremes: list[dict[str, Any]] = [
+        {"temperature": 1e-45},
+        {"temperature": 2, "top_p": 1e-320},
+        {"extra_body": {"repetition_penalty": 0.01}},
+        {"extra_body": {"repetition_penalty": 10, "min_p": 1e-300}},
+        {"extra_body": {"top_k": 2**31 - 1, "min_tokens": 2**31 - 1}},
+    ]
+    for one in extremes:
+        answer = ask(client, **{"temperature": 0.5, "max_tokens": 3, **one})
+        assert answer.usage.completion_tokens == 3
+    with pytest.raises(openai.BadRequestError, match="repetition_penalty"):
+        ask(client, extra_body={"repetition_penalty": 1e-300})
+    assert engine_stats(local_url)["running"] == 0
+
+
 def test_fewest_tokens_and_ends_by_ids(client: openai.OpenAI, exported: Exported) -> None:
     eot = exported.template.eot_id
     assert ask(client, logit_bias={str(eot): 100}).usage.completion_tokens == 1

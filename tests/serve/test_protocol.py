@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from ochat_ray.errors import RequestError
 from ochat_ray.model_types import ToolConvention
 from ochat_ray.serve.protocol.chat import ChatRequest
 from ochat_ray.serve.protocol.common import parse_body
+from ochat_ray.serve.protocol.completions import CompletionRequest
 from ochat_ray.serve.tools import to_messages
 
 CALL = {"id": "1", "type": "function", "function": {"name": "a", "arguments": "{}"}}
@@ -87,6 +89,7 @@ def test_an_answer_of_the_openai_client_can_be_sent_back() -> None:
         ({"top_k": -1}, "top_k"),
         ({"min_p": 1.5}, "min_p"),
         ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"repetition_penalty": 1e-300}, "repetition_penalty"),
         ({"stop_token_ids": [-1]}, "stop_token_ids[0]"),
         ({"store": True}, "store"),
         ({"service_tier": "flex"}, "service_tier"),
@@ -94,6 +97,7 @@ def test_an_answer_of_the_openai_client_can_be_sent_back() -> None:
         ({"tools": [tool("a b")]}, "tools[0].function.name"),
         ({"tools": [tool("a"), tool("a")]}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": 5}, "tool_choice"),
         ({"tools": [tool("a")], "tool_choice": choice("b")}, "tool_choice"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         (
@@ -107,7 +111,7 @@ def test_an_answer_of_the_openai_client_can_be_sent_back() -> None:
         ({"messages": [{"role": "judge", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
         ({"messages": [{"role": "user", "content": "x", "tool_calls": [CALL]}]}, "messages[0].tool_calls"),
-        ({"messages": [{"role": "user", "content": "x", "name": "Bob"}]}, "messages[0].name"),
+        ({"messages": [{"role": "user", "content": "x", "name": "Bob B"}]}, "messages[0].name"),
         ({"messages": [{"role": "user", "content": "x", "weight": 1}]}, "messages[0].weight"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
@@ -122,6 +126,27 @@ def test_a_fault_names_its_parameter(changes: dict[str, Any], param: str) -> Non
     assert caught.value.param == param
     assert param.rsplit(".", 1)[-1] in str(caught.value)
     assert param.split(".")[0] in str(caught.value)
+
+
+def test_a_name_is_read_before_what_its_speaker_says() -> None:
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "name": "Bob", "content": "hi"},
+        {"role": "assistant", "name": "Ada-2", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "name": "a", "content": "x", "tool_call_id": "1"},
+    ]
+    user, assistant, result = to_messages(parse(messages=messages).messages, (), ToolConvention())
+    assert user.content == "Bob: hi"
+    assert assistant.content.startswith("Ada-2:\n<tool_call>")
+    unnamed = parse(messages=[{**messages[2], "name": None}]).messages
+    assert [result] == to_messages(unnamed, (), ToolConvention())
+
+
+@pytest.mark.parametrize("prompt", [[], [[]], [["x"]], ["a", 1], {"a": 1}, 5, None, [-1]])
+def test_a_fault_in_a_prompt_names_no_python_type(prompt: Any) -> None:
+    body = json.dumps({"model": "m", "prompt": prompt}).encode()
+    with pytest.raises(RequestError) as caught:
+        parse_body(CompletionRequest, body)
+    assert re.fullmatch(r"prompt(\[\d+\])*", str(caught.value.param))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"null", b'"x"', b"\xff", b'{"model": "\\ud800"}'])

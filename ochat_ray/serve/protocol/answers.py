@@ -150,6 +150,8 @@ class Model(Shape):
     owned_by: str
     max_model_len: int
     """Tokens of prompt and reply together."""
+    conditions: list[str]
+    """What `condition` may say."""
 
 
 class ModelList(Shape):

@@ -33,10 +33,10 @@ MESSAGE_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "annotations": ([],),
     "audio": (),
     "function_call": (),
-    "name": (),
     "refusal": (),
 }
 NAME = r"^[a-zA-Z0-9_-]{1,64}$"
+SPEAKER = r"^[^\s<|\\/>]{1,64}$"
 
 
 class FunctionCall(Body):
@@ -54,11 +54,20 @@ class ToolCall(Body):
     function: FunctionCall
 
 
+class TextPart(Body):
+    """Content in parts."""
+
+    type: Literal["text"]
+    text: str
+
+
 class ChatMessage(Body):
     """A message; `content` is text, or a list of text parts, which are joined."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | None = None
+    name: Annotated[str, Field(pattern=SPEAKER)] | None = None
+    """Who speaks: the model reads it before the content. Not that of a tool: the call has it."""
     tool_calls: list[ToolCall] | None = None
     """Of an assistant's message."""
     tool_call_id: str | None = None
@@ -69,13 +78,11 @@ class ChatMessage(Body):
     def _plain(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("tool_calls") == []:
             data = {**data, "tool_calls": None}
-        unsupported = dict(MESSAGE_UNSUPPORTED)
         if isinstance(data, dict) and data.get("role") == "tool":
-            del unsupported["name"]
             data = {name: value for name, value in data.items() if name != "name"}
-        return drop_empty(data, unsupported)
+        return drop_empty(data, MESSAGE_UNSUPPORTED)
 
-    @field_validator("content", mode="before")
+    @field_validator("content", mode="before", json_schema_input_type=str | list[TextPart] | None)
     @classmethod
     def _join(cls, content: Any) -> Any:
         if not isinstance(content, list):

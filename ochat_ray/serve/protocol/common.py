@@ -6,6 +6,7 @@ A parameter that is not supported is refused by name, never ignored, unless its 
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -19,6 +20,9 @@ MAX_LOGPROBS = 20
 MAX_INT = 2**31 - 1
 
 T = TypeVar("T", bound="Body")
+TRIED = re.compile(r"\[key\]|(list|literal)\[.*\]|NamedTool")  # what pydantic puts into locations
+Stop = Annotated[str, Field(min_length=1)]
+Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
 
 
 def drop_empty(data: Any, unsupported: dict[str, tuple[Any, ...]]) -> Any:
@@ -57,7 +61,7 @@ class Sampled(Body):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=MAX_INT)] | None = None
-    stop: Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=MAX_STOPS)] | None = None
+    stop: Stops | None = None
     """One string stands for a list of one."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -73,12 +77,13 @@ class Sampled(Body):
     top_k: Annotated[int, Field(ge=0, le=MAX_INT)] | None = None
     """0 for all tokens."""
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    # Logits are divided by it, and may not overflow.
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=10)] | None = None
     min_tokens: Annotated[int, Field(ge=0, le=MAX_INT)] | None = None
     """Before so many, no token that would end the reply is chosen."""
     stop_token_ids: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=64)] | None = None
 
-    @field_validator("stop", mode="before", json_schema_input_type=list[str] | str | None)
+    @field_validator("stop", mode="before", json_schema_input_type=Stops | Stop | None)
     @classmethod
     def _listed(cls, stop: Any) -> Any:
         return [stop] if isinstance(stop, str) else stop
@@ -138,12 +143,12 @@ def parse_body(kind: type[T], body: bytes) -> T:
 
 
 def _param(location: tuple[int | str, ...]) -> str:
-    """`messages[0].role` of ("messages", 0, "role")."""
+    """`messages[0].role` of ("messages", 0, "role"). Which of several types was tried is left out."""
     text = ""
     for part in location:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif part != "[key]":
+        elif not TRIED.fullmatch(part):
             text += f".{part}" if text else part
     return text
 

@@ -10,6 +10,9 @@ from ochat_ray.errors import RequestError
 from ochat_ray.serve.protocol.common import Sampled, drop_empty
 
 MAX_PROMPTS = 64
+Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Many = Field(min_length=1, max_length=MAX_PROMPTS)
+Prompts = str | Ids | Annotated[list[str], Many] | Annotated[list[Ids], Many]
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {"best_of": (1,), "suffix": ("",)}
 
 
@@ -22,7 +25,7 @@ class CompletionRequest(Sampled):
     """Whether the answer begins with the prompt."""
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
 
-    @field_validator("prompt", mode="before")
+    @field_validator("prompt", mode="before", json_schema_input_type=Prompts)
     @classmethod
     def _list(cls, prompt: Any) -> Any:
         return listed(prompt)

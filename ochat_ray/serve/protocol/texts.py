@@ -12,9 +12,11 @@ from pydantic import Field, field_validator, model_validator
 from ochat_ray.errors import RequestError
 from ochat_ray.serve.protocol.chat import ChatMessage
 from ochat_ray.serve.protocol.common import Body
-from ochat_ray.serve.protocol.completions import check_ids, listed
+from ochat_ray.serve.protocol.completions import Ids, check_ids, listed
 
 MAX_INPUTS = 256
+Many = Field(min_length=1, max_length=MAX_INPUTS)
+Inputs = str | Ids | Annotated[list[str], Many] | Annotated[list[Ids], Many]
 
 
 class EmbeddingRequest(Body):
@@ -28,7 +30,7 @@ class EmbeddingRequest(Body):
     """Only the model's own number."""
     user: str | None = None
 
-    @field_validator("input", mode="before")
+    @field_validator("input", mode="before", json_schema_input_type=Inputs)
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return listed(value)
