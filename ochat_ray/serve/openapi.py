@@ -36,7 +36,15 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "/widget/handoff": answers.HandedOff,
 }
 STREAMED = ("/v1/chat/completions", "/v1/completions")
-EVENTS = {"schema": {"type": "string", "description": "Events of JSON chunks, and `data: [DONE]` at the end"}}
+# Of one server-sent event.
+EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "description": "`error` for what goes wrong on the way"},
+        "data": {"type": "string", "description": "A chunk or an error as JSON; at the end [DONE]"},
+    },
+    "required": ["data"],
+}
 TEXT = {"schema": {"type": "string"}}
 
 
@@ -75,7 +83,7 @@ def _describe(page: dict[str, Any], bodies: Mapping[str, type[BaseModel]], model
                 responses[status] = {"description": description, "content": error}
     for path in STREAMED:
         content = page["paths"][path]["post"]["responses"]["200"]["content"]
-        content["text/event-stream"] = EVENTS
+        content["text/event-stream"] = {"schema": EVENT}
     for parameter in page["paths"]["/v1/models/{name}"]["get"]["parameters"]:
         parameter["schema"]["enum"] = list(models)
     page["paths"]["/widget.js"]["get"]["responses"]["200"]["content"] = {"text/javascript": TEXT}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Any
 
 import httpx2
 import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.protocols import Validator
+
+from ochat_ray.errors import RequestError
+from ochat_ray.serve.protocol.chat import ChatRequest
+from ochat_ray.serve.protocol.common import parse_body
 
 HI = [{"role": "user", "content": "hi"}]
 MINIMAL: dict[str, dict[str, Any]] = {
@@ -63,8 +68,7 @@ def test_bodies_take_the_least_and_nothing_unknown(page: dict[str, Any], path: s
     assert not body.is_valid([])
     for required in MINIMAL[path]:
         left = {name: value for name, value in MINIMAL[path].items() if name != required}
-        # A text or messages to tokenise: which of them is no part of the schema.
-        assert body.is_valid(left) == (path == "/tokenize")
+        assert not body.is_valid(left)
     if "model" in MINIMAL[path]:
         assert not body.is_valid({**MINIMAL[path], "model": "other"})
 
@@ -112,3 +116,31 @@ def test_calls_are_as_the_page_says(page: dict[str, Any], local_url: str) -> Non
     answer = httpx2.post(f"{local_url}{path}", json={**MINIMAL[path], **asked}).json()
     assert answer["choices"][0]["finish_reason"] == "tool_calls"
     schema_at(page, page["paths"][path]["post"]["responses"]["200"]).validate(answer)
+
+
+def test_messages_are_as_the_page_says(page: dict[str, Any]) -> None:
+    schema = schema_at(page, page["paths"]["/v1/chat/completions"]["post"]["requestBody"])
+    call = {"id": "1", "type": "function", "function": {"name": "a", "arguments": "{}"}}
+    user = {"role": "user", "content": "x"}
+    good: list[dict[str, Any]] = [
+        {**user, "name": "Ada"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "assistant", "content": "x", "tool_calls": None},
+        {"role": "tool", "content": "x", "tool_call_id": "1"},
+    ]
+    bad: list[dict[str, Any]] = [
+        {"role": "user"},
+        {**user, "content": None},
+        {**user, "tool_calls": [call]},
+        {**user, "tool_call_id": "1"},
+        {"role": "assistant", "content": None},
+        {"role": "tool", "content": "x"},
+    ]
+    for message in [*good, *bad]:
+        body = {"model": "openchat", "messages": [message]}
+        assert schema.is_valid(body) == (message in good), message
+        if message in good:
+            parse_body(ChatRequest, json.dumps(body).encode())
+        else:
+            with pytest.raises(RequestError):
+                parse_body(ChatRequest, json.dumps(body).encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ochat_ray.errors import RequestError
 from ochat_ray.serve.protocol.common import MAX_INT, MAX_LOGPROBS, Body, Sampled, drop_empty
@@ -61,8 +61,42 @@ class TextPart(Body):
     text: str
 
 
+# What `ChatMessage._complete` asks, as a schema says it.
+MESSAGE_RULES: dict[str, Any] = {
+    "oneOf": [
+        {
+            "properties": {
+                "role": {"enum": ["system", "developer", "user"]},
+                "content": {"type": ["string", "array"]},
+                "tool_calls": {"type": "null"},
+                "tool_call_id": {"type": "null"},
+            },
+            "required": ["content"],
+        },
+        {
+            "properties": {"role": {"const": "assistant"}, "tool_call_id": {"type": "null"}},
+            "anyOf": [
+                {"properties": {"content": {"type": ["string", "array"]}}, "required": ["content"]},
+                {"properties": {"tool_calls": {"type": "array", "minItems": 1}}, "required": ["tool_calls"]},
+            ],
+        },
+        {
+            "properties": {
+                "role": {"const": "tool"},
+                "content": {"type": ["string", "array"]},
+                "tool_calls": {"type": "null"},
+                "tool_call_id": {"type": "string"},
+            },
+            "required": ["content", "tool_call_id"],
+        },
+    ]
+}
+
+
 class ChatMessage(Body):
     """A message; `content` is text, or a list of text parts, which are joined."""
+
+    model_config = ConfigDict(json_schema_extra=MESSAGE_RULES)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ochat_ray.errors import RequestError
 from ochat_ray.serve.protocol.chat import ChatMessage
@@ -43,6 +43,15 @@ class EmbeddingRequest(Body):
 
 class TokenizeRequest(Body):
     """The body of POST /tokenize: a text, or messages as chat completions render them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"properties": {"prompt": {"type": "string"}}, "required": ["prompt"]},
+                {"properties": {"messages": {"type": "array"}}, "required": ["messages"]},
+            ]
+        }
+    )
 
     model: str | None = None
     prompt: str | None = None
