@@ -1,0 +1,1 @@
+"""Cases of clients that others wrote; they run in environments of their own, see `bench clients`."""
