@@ -28,8 +28,9 @@ def check_prompt(length: int, longest: int) -> None:
     """Raises RequestError, with the counts and what to do, for a prompt that leaves no room for a reply."""
     if length >= longest:
         raise RequestError(
-            f"the prompt has {length} tokens, but prompt and reply together can have {longest}; "
-            "shorten the messages or drop the oldest ones",
+            # OpenAI's words, by which clients tell this fault from others.
+            f"this model's maximum context length is {longest} tokens, prompt and reply together, but the "
+            f"prompt has {length}; shorten the messages or drop the oldest ones",
             param="messages",
             code="context_length_exceeded",
         )
