@@ -14,6 +14,7 @@ import uvicorn
 from transformers import AutoModelForCausalLM
 
 from ochat_ray.config import load_recipe
+from ochat_ray.conversation import Message
 from ochat_ray.exported import load_exported, write_chat_files
 from ochat_ray.model_types import load_model_type
 from ochat_ray.serve.access.guard import guard
@@ -56,10 +57,15 @@ def _make_model(folder: Path) -> None:
     )
     biases[[index for index, text in enumerate(texts) if text in ('"', "}", "]", '"}')]] = CLOSES
     biases[template.eot_id] = ENDS
+    opening = template.render_prompt([Message("user", "hi")])[-1]
+    scale = (2 / model.config.hidden_size) ** 0.5
     with torch.no_grad():
-        # One dimension is large in every embedding, so that the head's weights for it are biases.
-        model.model.embed_tokens.weight[:, 0] = 1.0
-        model.lm_head.weight[:, 0] = biases / model.config.hidden_size**0.5
+        # Two dimensions are large in embeddings, so that the head's weights for them are biases. One is not
+        # in that of the token after which replies begin: they do not end at once.
+        model.model.embed_tokens.weight[:, :2] = 1.0
+        model.model.embed_tokens.weight[opening, 0] = 0.0
+        model.lm_head.weight[:, 0] = biases.clamp(min=0) * scale
+        model.lm_head.weight[:, 1] = biases.clamp(max=0) * scale
     model.save_pretrained(folder)
     write_chat_files(folder, template, facts={})
 

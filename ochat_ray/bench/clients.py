@@ -7,7 +7,6 @@ two of them. The model is tiny and random, so schemas force what must have a for
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -116,9 +115,10 @@ def _run(client: Client, folder: Path, url: str) -> list[Case]:
     junit = folder / "junit.xml"
     junit.unlink(missing_ok=True)
     if client.kind == "node":
-        for source in ("harness.js", client.cases):  # modules, whatever npm wrote of the folder
-            shutil.copy(CASES / source, (folder / source).with_suffix(".mjs"))
-        command = ["node", str(Path(client.cases).with_suffix(".mjs"))]
+        cases = Path(client.cases).with_suffix(".mjs")  # a module, whatever npm wrote of the folder
+        shutil.copy(CASES / client.cases, folder / cases)
+        command = ["node", "--test", "--test-reporter=junit", f"--test-reporter-destination={junit}"]
+        command += [str(cases)]
     elif client.kind == "pytest":
         shutil.copy(CASES / client.cases, folder)
         command = ["bin/python", "-m", "pytest", "-q", "-c", os.devnull, f"--junitxml={junit}", "--rootdir=."]
@@ -140,13 +140,7 @@ def _run(client: Client, folder: Path, url: str) -> list[Case]:
         timeout=LIMIT_S, check=False,
     )  # fmt: skip
     (folder / "output.txt").write_text(done.stdout)
-    cases = _of_lines(done.stdout) if client.kind == "node" else _of_junit(junit)
-    return cases or [Case("start", "failed", done.stdout[-REASON:])]
-
-
-def _of_lines(output: str) -> list[Case]:
-    found = [json.loads(line) for line in output.splitlines() if line.startswith('{"name"')]
-    return [Case(one["name"], one["outcome"], one["reason"] or "") for one in found]
+    return _of_junit(junit) or [Case("start", "failed", done.stdout[-REASON:])]
 
 
 def _of_junit(file: Path) -> list[Case]:
@@ -184,4 +178,5 @@ def _table(found: dict[str, list[Case]]) -> str:
 
 def _short(reason: str) -> str:
     words = " ".join(re.sub(r"127\.0\.0\.1:\d+", "HOST", reason).split())
+    words = words.encode("ascii", "backslashreplace").decode()
     return words if len(words) <= REASON else f"{words[:REASON]}..."

@@ -1,6 +1,6 @@
 # mypy: ignore-errors
 # The packages that this imports are in an environment of its own.
-"""Cases of the llm command, with the endpoint in its extra-openai-models.yaml."""
+"""Simon Willison's `llm`: the command, with the endpoint in extra-openai-models.yaml."""
 
 from __future__ import annotations
 
@@ -8,61 +8,85 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-MODEL = os.environ["CLIENTS_MODEL"]
+SETTINGS = f"""\
+- model_id: here
+  model_name: {os.environ["CLIENTS_MODEL"]}
+  api_base: {os.environ["CLIENTS_URL"]}/v1
+  supports_schema: true
+  supports_tools: true
+- model_id: plain
+  model_name: {os.environ["CLIENTS_MODEL"]}
+  api_base: {os.environ["CLIENTS_URL"]}/v1
+  completion: true
+"""
+HOW = pytest.mark.parametrize("how", [[], ["--no-stream"]], ids=["streamed", "whole"])
+FUNCTIONS = "def weather(city: str) -> str:\n    'The weather of a place'\n    return 'sun in ' + city\n"
 
 
 @pytest.fixture(autouse=True)
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = {
-        "model_id": "local",
-        "model_name": MODEL,
-        "api_base": f"{os.environ['CLIENTS_URL']}/v1",
-        "supports_tools": True,
-        "supports_schema": True,
-    }
-    (tmp_path / "extra-openai-models.yaml").write_text(json.dumps([entry]))  # JSON is YAML
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "extra-openai-models.yaml").write_text(SETTINGS, encoding="utf-8")
     monkeypatch.setenv("LLM_USER_PATH", str(tmp_path))
     monkeypatch.setenv("OPENAI_API_KEY", "none")
+    yield
 
 
-def llm(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "llm", *words], capture_output=True, text=True, timeout=120)
+def llm(*words: str, code: int = 0, given: str = "") -> str:
+    command = [str(Path(sys.executable).parent / "llm"), *words]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr
 
 
-def said(*words: str) -> str:
-    done = llm(*words)
-    assert done.returncode == 0, done.stderr[-300:]
-    return done.stdout
+def test_models_are_known() -> None:
+    assert "here" in llm("models")
 
 
-@pytest.mark.parametrize("more", [[], ["--no-stream"], ["-s", "Be brief."]])
-def test_prompt(more: list[str]) -> None:
-    said("-m", "local", "-o", "max_tokens", "50", *more, "hi")
+@HOW
+def test_prompt(how: list[str]) -> None:
+    assert llm("-m", "here", *how, "Hello there").strip()
 
 
-def test_models_are_listed() -> None:
-    assert "local" in said("models")
+def test_system_prompt_and_pipe() -> None:
+    assert llm("-m", "here", "-s", "Be brief.", given="some text").strip()
+
+
+def test_options() -> None:
+    words = ["-m", "here", "Hello", "-o", "temperature", "0", "-o", "max_tokens", "5", "-o", "seed", "2"]
+    assert llm(*words) == llm(*words)
 
 
 def test_conversation_goes_on() -> None:
-    said("-m", "local", "-o", "max_tokens", "20", "hi")
-    said("-c", "-o", "max_tokens", "20", "and then?")
+    llm("-m", "here", "Hello there")
+    assert llm("-c", "And then?").strip()
 
 
-@pytest.mark.parametrize("more", [[], ["--no-stream"]])
-def test_schema(more: list[str]) -> None:
-    text = said("-m", "local", "--schema", "days int, count int", "-o", "max_tokens", "300", *more, "hi")
-    assert set(json.loads(text)) == {"days", "count"}
+def test_usage_is_logged() -> None:
+    llm("-m", "here", "Hello there")
+    (entry,) = json.loads(llm("logs", "--json"))
+    assert entry["input_tokens"] > 0 and entry["output_tokens"] > 0
 
 
-def test_tools_are_offered() -> None:
-    said("-m", "local", "-T", "llm_version", "-o", "max_tokens", "50", "hi")
+@HOW
+def test_schema(how: list[str]) -> None:
+    answer = json.loads(llm("-m", "here", *how, "--schema", "city, days int", "A place"))
+    assert set(answer) == {"city", "days"}
 
 
-def test_error_is_told() -> None:
-    done = llm("-m", "local", "-o", "temperature", "2", "-o", "max_tokens", "999999999999", "hi")
-    assert done.returncode and "max_tokens" in done.stderr
+@HOW
+def test_tools_are_offered(how: list[str]) -> None:
+    # Whether one is called is the model's to say; the command cannot require it.
+    llm("-m", "here", *how, "--functions", FUNCTIONS, "What is the weather?")
+
+
+def test_completion_model() -> None:
+    assert llm("-m", "plain", "Once").strip()
+
+
+def test_faults_are_shown() -> None:
+    assert "no token 999999" in llm("-m", "here", "Hello", "-o", "logit_bias", '{"999999": 1}', code=1)
