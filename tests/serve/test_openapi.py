@@ -82,10 +82,10 @@ def test_answers_are_as_the_page_says(
     schema_at(page, operation["requestBody"]).validate(body)
     if "stop" in body or path in ("/v1/chat/completions", "/v1/completions"):
         body["max_tokens"] = 4
-    answer = httpx2.post(f"{local_url}{path}", json=body)
+    answer = httpx2.post(f"{local_url}{path}", json=body, timeout=60)
     assert answer.status_code == (404 if path == "/widget/handoff" else 200)
     schema_at(page, operation["responses"][str(answer.status_code)]).validate(answer.json())
-    refused = httpx2.post(f"{local_url}{path}", json={**body, "typo": 1})
+    refused = httpx2.post(f"{local_url}{path}", json={**body, "typo": 1}, timeout=60)
     if path != "/widget/handoff":
         assert refused.status_code == 400
         schema_at(page, operation["responses"]["400"]).validate(refused.json())
@@ -103,7 +103,7 @@ def test_other_types_of_content_are_named(page: dict[str, Any], local_url: str, 
         answer, method = httpx2.get(f"{local_url}{path}"), "get"
     else:
         body = {**MINIMAL[path], "stream": True, "max_tokens": 2}
-        answer, method = httpx2.post(f"{local_url}{path}", json=body), "post"
+        answer, method = httpx2.post(f"{local_url}{path}", json=body, timeout=60), "post"
     kinds = page["paths"][path][method]["responses"]["200"]["content"]
     assert answer.headers["content-type"].partition(";")[0] in kinds
 
@@ -113,7 +113,7 @@ def test_calls_are_as_the_page_says(page: dict[str, Any], local_url: str) -> Non
     tool = {"type": "function", "function": {"name": "f", "parameters": {"enum": [{}]}}}
     asked = {"tools": [tool], "tool_choice": "required", "max_tokens": 100}
     path = "/v1/chat/completions"
-    answer = httpx2.post(f"{local_url}{path}", json={**MINIMAL[path], **asked}).json()
+    answer = httpx2.post(f"{local_url}{path}", json={**MINIMAL[path], **asked}, timeout=60).json()
     assert answer["choices"][0]["finish_reason"] == "tool_calls"
     schema_at(page, page["paths"][path]["post"]["responses"]["200"]).validate(answer)
 
