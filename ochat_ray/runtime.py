@@ -24,6 +24,9 @@ QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     # A worker that waits for the next stage costs nothing; a new one, seconds to import what it needs.
     "RAY_idle_worker_killing_time_threshold_ms": "600000",
+    # Serve's own cost of a streamed token is a third less so.
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
 }
 FOLDERS = Path("/tmp")  # not TMPDIR: sockets lie below, and their paths must stay short
 

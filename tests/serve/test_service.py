@@ -98,6 +98,7 @@ def test_a_killed_replica_loses_nothing_that_had_not_begun(model_dir: Path, stre
     assert len(load.texts) == 8, "an answer came out differently"
 
 
+@pytest.mark.slow
 def test_replicas_come_and_go_with_the_load(model_dir: Path) -> None:
     scaling = AutoscalingConfig(
         min_replicas=1, max_replicas=3, target_requests=2, upscale_delay_s=1, downscale_delay_s=2
@@ -114,6 +115,7 @@ def test_replicas_come_and_go_with_the_load(model_dir: Path) -> None:
     assert set(load.outcomes) == {"ok"}
 
 
+@pytest.mark.slow
 def test_none_is_kept_while_nobody_asks_and_health_wakes_nobody(model_dir: Path) -> None:
     scaling = AutoscalingConfig(min_replicas=0, max_replicas=1, upscale_delay_s=0.5, downscale_delay_s=1)
     url = app.deploy(model_dir, config(autoscaling=scaling))
