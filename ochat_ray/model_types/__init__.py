@@ -23,7 +23,7 @@ AUTO = "auto"
 
 
 class ToolConvention(StrictModel):
-    """How tools are offered in text, and calls and their results written: Hermes' way unless said otherwise."""
+    """How tools are offered in text, and calls and results written: Hermes' way unless said otherwise."""
 
     system: str = (
         "You can call functions. To call one, write a JSON object with its name and arguments, like\n"
