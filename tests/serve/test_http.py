@@ -394,6 +394,14 @@ def test_any_json_object_is_an_object(client: openai.OpenAI, exported: Exported)
     assert isinstance(json.loads(answer.choices[0].message.content), dict)
 
 
+def test_a_schema_is_over_when_it_is_over(client: openai.OpenAI) -> None:
+    """The fewest tokens cannot be reached where the grammar allows nothing but the end."""
+    pytest.importorskip("xgrammar", reason="needs the extra json")
+    schema = {"type": "json_schema", "json_schema": {"name": "b", "schema": {"type": "boolean"}}}
+    answer = ask(client, response_format=schema, temperature=1.0, extra_body={"min_tokens": 30, "top_k": 5})
+    assert answer.choices[0].message.content in ("true", "false")
+
+
 def test_logprobs_have_openai_s_shape_and_sum_to_no_more_than_one(
     client: openai.OpenAI, exported: Exported
 ) -> None:

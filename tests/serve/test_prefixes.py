@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ochat_ray.serve.engine import prefixes as prefixes_module
 from ochat_ray.serve.engine.prefixes import BLOCK, Known, Prefixes
 
 TOKENS = st.tuples(
@@ -45,3 +47,11 @@ def test_nothing_is_kept_of_what_was_removed() -> None:
         prefixes.remove(key)
     assert not prefixes._keys
     assert not prefixes._tokens
+
+
+def test_a_collision_of_hashes_shares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefixes_module, "hashes", lambda tokens: iter(range(len(tokens) // BLOCK)))
+    prefixes = Prefixes()
+    prefixes.add(1, [1] * (2 * BLOCK))
+    assert prefixes.longest([2] * (2 * BLOCK)) == Known(1, 0)
+    assert prefixes.longest([1] * BLOCK + [2] * BLOCK) == Known(1, BLOCK)

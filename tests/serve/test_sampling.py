@@ -149,3 +149,17 @@ def test_logprobs_are_of_the_model_s_own_distribution() -> None:
     assert found.logprob == pytest.approx(float(expected[1]))
     assert [token for token, _ in found.top] == [0, 1]
     assert logprobs_of(LOGITS, 1, 0).top == []
+
+
+def test_numbers_that_overflowed_harm_nobody_else() -> None:
+    broken = torch.full((5,), float("nan"))
+    asked = [
+        SamplingParams(temperature=1.0, seed=5),
+        SamplingParams(temperature=1.0, top_p=0.5, seed=5),
+        SamplingParams(),
+    ]
+    for params in asked:
+        samplers = [Sampler(Generation([0], sampling=p), CPU) for p in (params, asked[0])]
+        broken_token, token = sample(torch.stack([broken, LOGITS]), samplers)
+        assert 0 <= broken_token < 5
+        assert token == draws(asked[0], 1)[0]

@@ -56,6 +56,10 @@ class Prefixes:
 
     def _shared(self, key: int, prompt: Sequence[int], at: int) -> int:
         tokens = self._tokens[key]
+        if list(tokens[:at]) != list(
+            prompt[:at]
+        ):  # hashes can be made to collide: nobody gets another's text
+            at = 0
         end = min(len(tokens), len(prompt))
         return next((i for i in range(at, end) if tokens[i] != prompt[i]), end)
 

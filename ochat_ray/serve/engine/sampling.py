@@ -40,7 +40,8 @@ class Sampler:
         self._random = random.Random(None if params.seed is None else f"{params.seed}/{params.choice}")
         self._counts: Counter[int] = Counter()
         self._generated = 0
-        self._min_tokens = generation.min_tokens
+        # Where a grammar allows nothing but the end, something must be left to choose.
+        self._min_tokens = generation.min_tokens if grammar is None else 0
         self._stop_ids = torch.tensor(sorted(stop_ids), dtype=torch.long, device=device)
         self._prompt_ids = (
             torch.tensor(sorted(set(generation.prompt_ids)), device=device)
@@ -208,4 +209,6 @@ def _invert(mass_RV: Tensor, total_R: Tensor, uniform_R: Tensor) -> Tensor:
     """The first index [R 1] at which the mass passes the drawn share of the total."""
     # Below the total even after rounding, so that a token without probability is never chosen.
     target_R = torch.minimum(uniform_R * total_R, total_R.nextafter(torch.zeros_like(total_R)))
-    return torch.searchsorted(mass_RV, target_R[:, None], right=True)
+    found_R1 = torch.searchsorted(mass_RV, target_R[:, None], right=True)
+    # One request whose numbers overflowed must not end the others with an id that does not exist.
+    return found_R1.clamp_(max=mass_RV.shape[1] - 1)
