@@ -22,7 +22,10 @@ class Account:
         self.entry = entry
         self._contents = contents
         self._began = time.monotonic()
-        self._prompt = self._cached = self._completion = 0
+        self._prompt = self._completion = 0
+        self._choices = 1
+        self._cached: dict[int, int] = {}  # by prompt
+        self._seen: set[int] = set()
         self._texts: list[str] = []
 
     def keep(self, asked: Body) -> None:
@@ -39,17 +42,23 @@ class Account:
             return
         self.entry["messages"] = texts
 
-    def begin(self, model: str, prompt_tokens: int, choices: int = 1) -> None:
-        """A prompt was rendered, or rendered again for another template."""
+    def begin(self, model: str, prompt_tokens: int, *, choices: int = 1, prompts: int = 1) -> None:
+        """A prompt was rendered, or rendered again for another template; `prompts` with `choices` each."""
         self._prompt = prompt_tokens
-        self._texts = [""] * choices
+        self._choices = choices
+        self._texts = [""] * (choices * prompts)
         self.entry["model"] = model
+        self.entry["prompt_tokens"] = prompt_tokens  # computed, whatever becomes of the reply
 
     def add(self, piece: Piece) -> None:
         """Count a piece of a reply."""
-        if not self._completion:
+        if not self._completion and self.entry.get("stream"):
             self.entry["first_token_s"] = time.monotonic() - self._began
-        self._cached = max(self._cached, piece.cached)
+        # Of several choices the later ones find what the first has computed just now.
+        prompt = piece.index // self._choices
+        if piece.index not in self._seen:
+            self._seen.add(piece.index)
+            self._cached[prompt] = min(piece.cached, self._cached.get(prompt, piece.cached))
         self._completion += piece.tokens
         if piece.finish_reason is not None:
             self.entry["finish_reason"] = piece.finish_reason
@@ -62,5 +71,5 @@ class Account:
 
     @property
     def tokens(self) -> tuple[int, int, int]:
-        """Of the prompt, of the replies, and of the prompt those that were known already."""
-        return self._prompt, self._completion, self._cached
+        """Of the prompts, of the replies, and of the prompts those that were known already."""
+        return self._prompt, self._completion, sum(self._cached.values())

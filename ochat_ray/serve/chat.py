@@ -32,7 +32,7 @@ async def answer(model: ServedModel, request: ChatRequest, account: Account) -> 
     contents: list[list[str]] = [[] for _ in asked]
     calls: list[list[dict[str, Any]]] = [[] for _ in asked]
     logprobs: list[list[dict[str, Any]]] = [[] for _ in asked]
-    account.begin(model.name, len(asked[0].prompt_ids), len(asked))
+    account.begin(model.name, len(asked[0].prompt_ids), choices=len(asked))
     async with aclosing(replies(model, asked, request.stop or [], whole=True)) as pieces:
         async for piece in pieces:
             account.add(piece)
@@ -64,7 +64,7 @@ async def stream(
     body = _new_answer(request)
     extra: dict[str, Any] = {"usage": None} if request.counts_usage else {}
     opened: set[int] = set()
-    account.begin(model.name, len(asked[0].prompt_ids), len(asked))
+    account.begin(model.name, len(asked[0].prompt_ids), choices=len(asked))
     async with aclosing(replies(model, asked, request.stop or [], whole=False)) as pieces:
         async for piece in pieces:
             account.add(piece)

@@ -24,13 +24,19 @@ from ochat_ray.serve.token_text import finite
 
 TEMPERATURE = 1.0  # OpenAI's default
 MAX_TOKENS = 16  # likewise
+MAX_REPLIES = 64  # of one request
 
 
 async def complete(model: ServedModel, request: CompletionRequest, account: Account) -> dict[str, Any]:
     """The whole answer. Raises RequestError, and what the backend raises."""
     asked = await _generations(model, request, hold=not request.stop)
     choices = [_Choice(model, request, generation) for generation in asked]
-    account.begin(model.name, _prompt_tokens(request, asked), len(asked))
+    account.begin(
+        model.name,
+        _prompt_tokens(request, asked),
+        choices=request.n or 1,
+        prompts=len(request.prompt),
+    )
     async with aclosing(replies(model, asked, request.stop or [], whole=True)) as pieces:
         async for piece in pieces:
             account.add(piece)
@@ -48,7 +54,12 @@ async def stream(
     choices = [_Choice(model, request, generation) for generation in asked]
     head = _head(request)
     extra: dict[str, Any] = {"usage": None} if request.counts_usage else {}
-    account.begin(model.name, _prompt_tokens(request, asked), len(asked))
+    account.begin(
+        model.name,
+        _prompt_tokens(request, asked),
+        choices=request.n or 1,
+        prompts=len(request.prompt),
+    )
     async with aclosing(replies(model, asked, request.stop or [], whole=False)) as pieces:
         async for piece in pieces:
             account.add(piece)
@@ -96,11 +107,13 @@ async def _generations(model: ServedModel, request: CompletionRequest, *, hold: 
     check_bias(request, model)
     sampling = request.sampling(temperature=TEMPERATURE)
     found = []
+    if len(request.prompt) * (request.n or 1) > MAX_REPLIES:
+        raise RequestError(f"prompts times n are more than {MAX_REPLIES}; ask in parts", param="prompt")
     for prompt in request.prompt:
         ids = await text_ids(model, prompt) if isinstance(prompt, str) else check_ids(model, prompt, "prompt")
         if not ids:
             raise RequestError("prompt: empty, and this model type opens with no token", param="prompt")
-        check_prompt(len(ids), model.longest)
+        check_prompt(len(ids), model.longest, "prompt")
         one = Generation(
             ids,
             max_tokens=request.max_tokens or MAX_TOKENS,
@@ -138,6 +151,7 @@ class _Choice:
         self.clear()
         if request.echo:
             self._text = model.template.tokenizer.decode(generation.prompt_ids)
+            self._offset = len(self._text)
 
     def add(self, piece: Piece) -> None:
         """Add what a piece says."""

@@ -17,6 +17,8 @@ from ochat_ray.serve.engine.request import EngineDeadError, Generation
 from ochat_ray.serve.models import ServedModel
 from ochat_ray.serve.protocol.texts import EmbeddingRequest
 
+AT_A_TIME = 8  # texts of one request
+
 
 async def embed(model: ServedModel, request: EmbeddingRequest, account: Account) -> dict[str, Any]:
     """OpenAI's list of embeddings. Raises RequestError, and what the backend raises."""
@@ -27,16 +29,14 @@ async def embed(model: ServedModel, request: EmbeddingRequest, account: Account)
             raise RequestError(
                 "input: a text is empty, and this model type opens with no token", param="input"
             )
-        check_prompt(len(ids), model.longest)
+        check_prompt(len(ids), model.longest, "input")
         asked.append(Generation(ids, pool=True, template=model.rendered_by))
-    async with asyncio.timeout(model.timeout_s):
-        vectors = await asyncio.gather(*(_embedding(model, one) for one in asked))
+    prompt_tokens = sum(len(one.prompt_ids) for one in asked)
+    account.begin(model.name, prompt_tokens)
+    vectors = await _all_of(model, asked)
     size = len(vectors[0])
     if request.dimensions not in (None, size):
         raise RequestError(f"dimensions: this model's embeddings have {size}", param="dimensions")
-    prompt_tokens = sum(len(one.prompt_ids) for one in asked)
-    account.begin(model.name, prompt_tokens)
-    account.entry["prompt_tokens"] = prompt_tokens
     return {
         "object": "list",
         "model": request.model,
@@ -46,6 +46,22 @@ async def embed(model: ServedModel, request: EmbeddingRequest, account: Account)
         ],
         "usage": {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens},
     }
+
+
+async def _all_of(model: ServedModel, asked: list[Generation]) -> list[list[float]]:
+    """A few at a time, so that one request does not fill the queue; the first error ends the others."""
+    places = asyncio.Semaphore(AT_A_TIME)
+
+    async def one(generation: Generation) -> list[float]:
+        async with places:
+            return await _embedding(model, generation)
+
+    try:
+        async with asyncio.timeout(model.timeout_s), asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(generation)) for generation in asked]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 async def _embedding(model: ServedModel, generation: Generation) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from ochat_ray.config import ServeConfig
 from ochat_ray.errors import RequestError
@@ -91,8 +92,13 @@ class _Routes:
         began = time.monotonic()
         self._metrics.began()
 
+        over = False
+
         def ended(status: int) -> None:
-            self._metrics.ended(request.url.path, status, time.monotonic() - began, entry)
+            nonlocal over
+            if not over:
+                over = True
+                self._metrics.ended(request.url.path, status, time.monotonic() - began, entry)
 
         status = 499  # nobody waits any more
         try:
@@ -104,7 +110,7 @@ class _Routes:
                 chunks = await self._models.call(name, lambda model: _begun(stream(model, asked, account)))
                 events = _events(chunks, entry, ended)
                 status = 0  # told by the stream
-                return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
+                return _Stream(events, chunks, ended)
             body = await self._models.call(name, lambda model: whole(model, asked, account))
             status = 200
             return JSONResponse(body)
@@ -163,9 +169,32 @@ async def _begun(chunks: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator
     return all_of_them()
 
 
+class _Stream(StreamingResponse):
+    """Ends its work with the response, also where the client left before it began."""
+
+    def __init__(
+        self,
+        events: AsyncGenerator[str, None],
+        chunks: AsyncGenerator[dict[str, Any], None],
+        ended: Callable[[int], None],
+    ) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=STREAM_HEADERS)
+        self._generators = (events, chunks)
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            for generator in self._generators:
+                await generator.aclose()
+            self._ended(499)
+
+
 async def _events(
     chunks: AsyncGenerator[dict[str, Any], None], entry: dict[str, Any], ended: Callable[[int], None]
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """Server-sent events; an error after the first byte is an event that ends the stream without [DONE]."""
     status = 499  # nobody waits any more
     try:

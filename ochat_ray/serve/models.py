@@ -93,7 +93,7 @@ class Models:
         self.models = tuple(models)
         self._by_name = {model.name: model for model in models}
         self._by_name |= {alias: self._by_name[name] for alias, name in aliases.items()}
-        self._of_folder: dict[str, ChatTemplate] = {}
+        self._of_folder: dict[tuple[str, str], ServedModel] = {}
 
     def find(self, name: str | None) -> ServedModel:
         """Raises RequestError (`model_not_found`) for a name that is not served."""
@@ -119,11 +119,12 @@ class Models:
             try:
                 return await what(model)
             except OtherTemplateError as error:
-                model = replace(model, template=await self._template(error.folder))
+                model = await self._of(model, error.folder)
         raise EngineDeadError("the model is being replaced")
 
-    async def _template(self, folder: str) -> ChatTemplate:
-        if folder not in self._of_folder:
+    async def _of(self, model: ServedModel, folder: str) -> ServedModel:
+        key = (model.name, folder)
+        if key not in self._of_folder:
             exported = await asyncio.to_thread(load_exported, folder)
-            self._of_folder[folder] = exported.template
-        return self._of_folder[folder]
+            self._of_folder[key] = replace(model, template=exported.template)
+        return self._of_folder[key]

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ochat_ray.serve.engine.detokenize import Detokenizer, StopStrings
-from ochat_ray.serve.engine.request import Chunk, EngineDeadError, FinishReason, Generation, TokenLogprob
+from ochat_ray.serve.engine.request import (
+    Chunk,
+    EngineDeadError,
+    FinishReason,
+    Generation,
+    OtherTemplateError,
+    TokenLogprob,
+)
 from ochat_ray.serve.models import ServedModel
 
 RETRIES = 3  # after the loss of an engine, while nothing of the reply has been passed on
@@ -61,6 +68,10 @@ async def replies(
         except EngineDeadError:
             if given or attempt >= RETRIES:
                 raise
+        except OtherTemplateError as error:
+            if given:  # another choice's text is out already
+                raise EngineDeadError("the model was replaced meanwhile") from error
+            raise
         await asyncio.sleep(BACKOFF_S * 2**attempt)
     for piece in held:
         yield piece

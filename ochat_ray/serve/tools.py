@@ -66,26 +66,27 @@ def to_messages(
 
 def call_schema(tools: Sequence[Tool]) -> str:
     """A JSON Schema of a call of one of the tools."""
-    calls = [
-        {
+    calls = {}
+    for number, tool in enumerate(tools):
+        name = f"call{number}"
+        parameters = tool.function.parameters or {"type": "object"}
+        calls[name] = {
             "type": "object",
             "properties": {
                 "name": {"const": tool.function.name},
-                "arguments": tool.function.parameters or {"type": "object"},
+                "arguments": _moved(parameters, f"#/$defs/{name}/properties/arguments"),
             },
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }
-        for tool in tools
-    ]
-    return json.dumps(calls[0] if len(calls) == 1 else {"anyOf": calls})
+    return json.dumps({"anyOf": [{"$ref": f"#/$defs/{name}"} for name in calls], "$defs": calls})
 
 
 def parse_call(text: str) -> Call | None:
     """The call that a JSON object makes, or None where it is none."""
     try:
-        call = json.loads(text)
-    except ValueError:
+        call = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
         return None
     if not isinstance(call, dict) or not isinstance(call.get("name"), str):
         return None
@@ -136,7 +137,25 @@ class CallParser:
 
 def _call_text(name: str, arguments: str) -> str:
     try:
-        parsed = json.loads(arguments)
-    except ValueError:
-        parsed = arguments
-    return json.dumps({"name": name, "arguments": parsed}, ensure_ascii=False)
+        return json.dumps({"name": name, "arguments": json.loads(arguments)}, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
+
+
+def _refuse(constant: str) -> None:
+    """NaN and Infinity are no JSON."""
+    raise ValueError(constant)
+
+
+def _moved(schema: Any, place: str) -> Any:
+    """A schema that became part of another at `place`: what it refers to has moved with it."""
+    if isinstance(schema, list):
+        return [_moved(one, place) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: f"{place}{value[1:]}"
+        if name == "$ref" and isinstance(value, str) and value.startswith("#")
+        else _moved(value, place)
+        for name, value in schema.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import shutil
@@ -400,6 +401,65 @@ def test_a_schema_is_over_when_it_is_over(client: openai.OpenAI) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "b", "schema": {"type": "boolean"}}}
     answer = ask(client, response_format=schema, temperature=1.0, extra_body={"min_tokens": 30, "top_k": 5})
     assert answer.choices[0].message.content in ("true", "false")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "^\\n+$"},
+        {"type": "string", "pattern": "(" * 9000 + "a" + ")" * 9000},
+        {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(3000)}},
+        {"$ref": "#"},
+    ],
+    ids=["control characters", "deep pattern", "many properties", "of itself"],
+)
+def test_a_schema_that_cannot_be_followed_harms_nobody(
+    client: openai.OpenAI, local_url: str, schema: dict[str, Any]
+) -> None:
+    pytest.importorskip("xgrammar", reason="needs the extra json")
+    asked = {"type": "json_schema", "json_schema": {"name": "b", "schema": schema}}
+    with contextlib.suppress(openai.BadRequestError):
+        ask(client, response_format=asked, temperature=1.0, top_p=0.9, max_tokens=20)
+    assert ask(client, max_tokens=2).choices[0].message.content
+    assert engine_stats(local_url)["running"] == 0
+
+
+def test_a_tool_s_schema_may_refer_to_its_own_parts(client: openai.OpenAI) -> None:
+    pytest.importorskip("xgrammar", reason="needs the extra json")
+    parameters = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/A"}},
+        "required": ["a"],
+        "additionalProperties": False,
+        "$defs": {"A": {"enum": [1, 2]}},
+    }
+    nested = {"type": "function", "function": {"name": "nested", "parameters": parameters}}
+    for tools in ([nested], [WEATHER, nested]):
+        choice = {"type": "function", "function": {"name": "nested"}}
+        answer = ask(client, tools=tools, tool_choice=choice, max_tokens=200)
+        (call,) = answer.choices[0].message.tool_calls
+        assert json.loads(call.function.arguments)["a"] in (1, 2)
+    answer = ask(client, tools=[WEATHER, nested], tool_choice="required", max_tokens=400, temperature=1.0)
+    assert answer.choices[0].message.tool_calls
+
+
+def test_deep_brackets_in_a_call_are_text(client: openai.OpenAI) -> None:
+    function = {"name": "f", "arguments": "[" * 20000}
+    called: Any = {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": function}]}
+    with pytest.raises(openai.BadRequestError, match="context"):
+        ask(client, messages=[*HI, called, *HI])
+
+
+def test_choices_do_not_count_what_the_first_computed_as_known(client: openai.OpenAI) -> None:
+    cold: list[Any] = [{"role": "user", "content": "entirely new words of this very test " * 9}]
+    assert ask(client, messages=cold, n=2, max_tokens=2).usage.prompt_tokens_details.cached_tokens < 32
+    warm = ask(client, messages=cold, n=2, max_tokens=2).usage
+    assert warm.prompt_tokens_details.cached_tokens == warm.prompt_tokens - 1
+
+
+def test_more_replies_than_an_engine_takes_are_refused(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="prompts times n"):
+        client.completions.create(model="openchat", prompt=["x"] * 40, n=2)
 
 
 def test_logprobs_have_openai_s_shape_and_sum_to_no_more_than_one(

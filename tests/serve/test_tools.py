@@ -90,7 +90,8 @@ def test_calls_and_results_are_written_as_the_model_writes_them() -> None:
 
 
 def test_the_schema_of_a_call_is_that_of_its_tool() -> None:
-    schema = json.loads(call_schema([WEATHER]))
-    assert schema["properties"]["name"] == {"const": "weather"}
-    assert schema["properties"]["arguments"] == WEATHER.function.parameters
-    assert len(json.loads(call_schema([WEATHER, WEATHER]))["anyOf"]) == 2
+    schema = json.loads(call_schema([WEATHER, WEATHER]))
+    assert [one["$ref"] for one in schema["anyOf"]] == ["#/$defs/call0", "#/$defs/call1"]
+    call = schema["$defs"]["call0"]["properties"]
+    assert call["name"] == {"const": "weather"}
+    assert call["arguments"] == WEATHER.function.parameters

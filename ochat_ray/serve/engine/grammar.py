@@ -17,6 +17,7 @@ from ochat_ray.serve.token_text import TokenText
 from ochat_ray.tokenizer import ChatTokenizer
 
 COMPILED = 128  # schemas that are kept
+LONGEST = 16_384  # characters: compiling takes more than linear time, and recurses
 MISSING = "JSON output needs the extra `json` on the server: pip install 'ochat-ray[json]'"
 
 
@@ -44,6 +45,11 @@ class Grammars:
 
         Raises RequestError for a schema that cannot be compiled, and where xgrammar is not installed.
         """
+        if len(schema) > LONGEST:
+            raise RequestError(
+                f"the JSON Schema has {len(schema):,} characters; at most {LONGEST:,} are compiled",
+                param="response_format",
+            )
         return _Matcher(self._compiled(schema), self._controls)
 
     def _compile(self, schema: str) -> Any:
@@ -53,8 +59,9 @@ class Grammars:
         except ImportError as error:
             raise RequestError(MISSING, param="response_format") from error
         except (RuntimeError, ValueError) as error:
+            reason = one_line(error).rpartition("cc:")[2].partition(": ")[2] or one_line(error)
             raise RequestError(
-                f"response_format: the schema cannot be followed ({one_line(error)}); simplify it",
+                f"response_format: the JSON Schema cannot be followed ({reason}); simplify it",
                 param="response_format",
             ) from error
 

@@ -24,13 +24,13 @@ class Limits:
         return min(self.context, Room(self.cache_tokens).capacity)
 
 
-def check_prompt(length: int, longest: int) -> None:
+def check_prompt(length: int, longest: int, param: str = "messages") -> None:
     """Raises RequestError, with the counts and what to do, for a prompt that leaves no room for a reply."""
     if length >= longest:
         raise RequestError(
             # OpenAI's words, by which clients tell this fault from others.
             f"this model's maximum context length is {longest} tokens, prompt and reply together, but the "
-            f"prompt has {length}; shorten the messages or drop the oldest ones",
-            param="messages",
+            f"prompt has {length}; shorten it",
+            param=param,
             code="context_length_exceeded",
         )

@@ -74,6 +74,8 @@ class Sampler:
             logits_V[self._stop_ids] = -math.inf
         if self._grammar is not None:
             self._grammar.mask(logits_V)
+            if not bool(logits_V.isfinite().any()):  # a schema that nothing can follow any further
+                logits_V[self._stop_ids] = 0.0
 
     @property
     def adjusts(self) -> bool:

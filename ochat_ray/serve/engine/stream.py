@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from ochat_ray.serve.engine.engine import Engine, Output
 from ochat_ray.serve.engine.grammar import Grammars
@@ -33,6 +34,8 @@ class AsyncEngine:
         self, build: Callable[[Callable[[Sequence[Output]], None]], Engine], grammars: Grammars
     ) -> None:
         self._grammars = grammars
+        # One thread: choices of one request compile their schema once, and nobody's takes all threads.
+        self._compiling = ThreadPoolExecutor(1, "grammar")
         self._mailboxes: dict[int, _Mailbox] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self.engine = build(self._deliver)
@@ -45,7 +48,10 @@ class AsyncEngine:
         self._loop = asyncio.get_running_loop()
         grammar = None
         if generation.json_schema is not None:
-            grammar = await asyncio.to_thread(self._grammars.grammar, generation.json_schema)
+            loop = asyncio.get_running_loop()
+            grammar = await loop.run_in_executor(
+                self._compiling, self._grammars.grammar, generation.json_schema
+            )
         key = self.engine.submit(generation, grammar)
         mailbox = self._mailboxes[key] = _Mailbox(generation.hold)
         try:

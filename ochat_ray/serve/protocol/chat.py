@@ -200,7 +200,7 @@ class ResponseFormat(Body):
         if self.type == "text":
             return None
         schema = self.json_schema.schema_ if self.json_schema is not None else None
-        return json.dumps(schema) if schema else ""
+        return "" if schema is None else json.dumps(schema)
 
 
 class ChatRequest(Sampled):

@@ -150,7 +150,7 @@ def _param(location: tuple[int | str, ...]) -> str:
             text += f"[{part}]"
         elif not TRIED.fullmatch(part):
             text += f".{part}" if text else part
-    return text
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def error_body(
