@@ -424,6 +424,20 @@ def test_a_schema_that_cannot_be_followed_harms_nobody(
     assert engine_stats(local_url)["running"] == 0
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [{"not": {}}, {"allOf": [{"type": "string"}, {"minLength": 2}]}, {"properties": {"a": {"if": {}}}}],
+    ids=["not", "allOf", "if"],
+)
+def test_a_keyword_that_cannot_be_followed_is_named(client: openai.OpenAI, schema: dict[str, Any]) -> None:
+    asked = {"type": "json_schema", "json_schema": {"name": "b", "schema": schema}}
+    with pytest.raises(openai.BadRequestError, match=r"keyword '(not|allOf|if)'"):
+        ask(client, response_format=asked)
+    named = {"type": "object", "properties": {"not": {"const": 1}, "if": {"enum": ["not"]}}}
+    asked = {"type": "json_schema", "json_schema": {"name": "b", "schema": named}}
+    assert ask(client, response_format=asked, max_tokens=2).choices
+
+
 def test_a_tool_s_schema_may_refer_to_its_own_parts(client: openai.OpenAI) -> None:
     pytest.importorskip("xgrammar", reason="needs the extra json")
     parameters = {

@@ -5,6 +5,7 @@ Method: Dong et al., XGrammar: Flexible and Efficient Structured Generation Engi
 
 from __future__ import annotations
 
+import json
 import math
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from ochat_ray.tokenizer import ChatTokenizer
 
 COMPILED = 128  # schemas that are kept
 LONGEST = 16_384  # characters: compiling takes more than linear time, and recurses
+IGNORED = {"not", "if", "dependentSchemas", "dependentRequired"}
+NAMED = {"properties", "patternProperties", "$defs", "definitions"}  # whose keys are names, no keywords
 MISSING = "JSON output needs the extra `json` on the server: pip install 'ochat-ray[json]'"
 
 
@@ -53,6 +56,12 @@ class Grammars:
         return _Matcher(self._compiled(schema), self._controls)
 
     def _compile(self, schema: str) -> Any:
+        keyword = _ignored(json.loads(schema or "{}"))
+        if keyword is not None:
+            raise RequestError(
+                f"response_format: the JSON Schema keyword {keyword!r} cannot be followed; leave it out",
+                param="response_format",
+            )
         try:
             # In one line: models that are not sure of themselves fill replies with white space.
             return self._compiler.compile_json_schema(schema or '{"type": "object"}', any_whitespace=False)
@@ -90,6 +99,23 @@ class Grammars:
             stop_token_ids=sorted(self._stop_ids),
         )
         return xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
+
+
+def _ignored(schema: Any) -> str | None:
+    """A keyword that xgrammar would silently not follow."""
+    if isinstance(schema, list):
+        return next((found for one in schema if (found := _ignored(one))), None)
+    if not isinstance(schema, dict):
+        return None
+    for name, value in schema.items():
+        if name in IGNORED or (name == "allOf" and isinstance(value, list) and len(value) > 1):
+            return str(name)
+        parts = value.values() if name in NAMED and isinstance(value, dict) else [value]
+        if name not in ("const", "enum", "default", "examples"):
+            found = next((found for part in parts if (found := _ignored(part))), None)
+            if found is not None:
+                return found
+    return None
 
 
 class _Matcher:
