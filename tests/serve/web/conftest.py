@@ -16,7 +16,7 @@ from tests.serve.web.fake import Fake
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def poll(condition: Callable[[], Any], what: str) -> None:

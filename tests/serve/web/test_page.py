@@ -177,10 +177,11 @@ def test_conversations_survive_a_reload_and_stay_apart(visit: Visit, url: str, f
     poll(lambda: fake.left == 1, "the endpoint writes on")
     page.reload()
     users(page).get_by_text("second HOLD").wait_for()  # the newest
-    assert chats(page).all_inner_texts() == ["second HOLD", "first question"]
+    both = ["second HOLD", "first question"]
+    poll(lambda: chats(page).all_inner_texts() == both, "not both are listed")
     chats(page).get_by_text("first question").click()
     bots(page).get_by_text("Answer 1").wait_for()
-    assert users(page).count() == bots(page).count() == 1
+    poll(lambda: users(page).count() == bots(page).count() == 1, "more than the first is shown")
     beside = visit(url, beside=page)
     poll(lambda: chats(beside).count() == 2, "another tab does not know them")
     page.on("dialog", lambda dialog: dialog.accept())
