@@ -96,8 +96,10 @@ def _apply(data: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"override `{override}`: the value is not valid YAML: {error}") from error
     for group in groups:
+        if data[group] is None:  # an optional group, which this override begins
+            data[group] = {}
         data = data[group]
-    if isinstance(data[leaf], dict):
+    if model is not None and isinstance(data.get(leaf), dict):
         raise ConfigError(f"override `{override}`: {key} is a group; override its keys, e.g. {key}.KEY=VALUE")
     data[leaf] = value
 

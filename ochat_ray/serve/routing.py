@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
+from ray.serve.request_router import FIFOMixin, PendingRequest, ReplicaID, RequestRouter, RunningReplica
 
 from ochat_ray.serve.affinity import Affinity
 from ochat_ray.serve.engine.request import Generation
 
 
-class PrefixRouter(RequestRouter):
+class PrefixRouter(FIFOMixin, RequestRouter):
     """First the replica that knows most of a prompt, else the less busy of two drawn at random
-    (power of two choices: Mitzenmacher, 2001)."""
+    (power of two choices: Mitzenmacher, 2001).
+
+    In order of arrival: without it Serve tells requests apart by an id that all calls of one HTTP request
+    share, and all but the first would wait for ever.
+    """
 
     def initialize_state(self, **kwargs: Any) -> None:  # noqa: ARG002
         """Called by Serve for each handle."""

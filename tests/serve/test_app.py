@@ -104,6 +104,21 @@ def test_sixteen_streams_at_once_are_what_each_is_alone(base_url: str, served: S
     assert asyncio.run(all_at_once()) == [local_answer(served, index) for index in range(16)]
 
 
+def test_several_replies_of_one_request_all_come(base_url: str) -> None:
+    """Serve takes calls of one HTTP request for one, unless its router goes by order: so, often."""
+    client = openai.OpenAI(base_url=base_url, api_key="none", max_retries=0, timeout=60)
+    for _ in range(8):
+        answer = client.chat.completions.create(**{**question(0), "n": 4, "temperature": 1.0})
+        assert len(answer.choices) == 4
+        found = client.embeddings.create(model="openchat", input=["a", "b", "c"])
+        assert len(found.data) == 3
+        several = client.completions.create(model="openchat", prompt=["x", "y"], max_tokens=3)
+        assert len(several.choices) == 2
+        stream = client.chat.completions.create(**{**question(0), "n": 3}, stream=True)
+        ended = [c.choices[0].index for c in stream if c.choices[0].finish_reason]
+        assert sorted(ended) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_errors_have_a_status_before_the_first_byte(base_url: str, stream: bool) -> None:
     client = openai.OpenAI(base_url=base_url, api_key="none", max_retries=0)

@@ -136,3 +136,13 @@ def test_own_model_type_works_by_path_and_errors_name_the_line(tmp_path: Path) -
     path.write_text(good + "assistant_prefix: '{condition} A:'\n")
     with pytest.raises(ConfigError, match="default_condition is needed"):
         load_model_type(str(path))
+
+
+def test_a_mapping_is_given_whole_and_an_optional_group_by_its_keys() -> None:
+    recipe = load_recipe(
+        "tiny-cpu", ["serve.aliases={gpt-4o-mini: openchat}", "serve.access.log.path=x.jsonl"]
+    )
+    assert recipe.serve.aliases == {"gpt-4o-mini": "openchat"}
+    assert recipe.serve.access.log is not None and recipe.serve.access.log.path == "x.jsonl"
+    with pytest.raises(ConfigError, match="is a group"):
+        load_recipe("tiny-cpu", ["serve.access={}"])
