@@ -173,7 +173,6 @@ def test_conversations_survive_a_reload_and_stay_apart(visit: Visit, url: str, f
     # Away while the answer comes: nothing of it gets into the other one.
     chats(page).get_by_text("first question").click()
     poll(lambda: "first question" in users(page).first.inner_text(), "the first is not shown")
-    fake.go = True
     poll(lambda: fake.left == 1, "the endpoint writes on")
     page.reload()
     users(page).get_by_text("second HOLD").wait_for()  # the newest
