@@ -38,7 +38,8 @@ class Seen:
 Visit = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
+# Not longer than these tests: one thread has one Playwright at a time.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
