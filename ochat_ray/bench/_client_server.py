@@ -20,7 +20,7 @@ from ochat_ray.model_types import load_model_type
 from ochat_ray.serve.access.guard import guard
 from ochat_ray.serve.http import create_api
 from ochat_ray.serve.models import Models, ServedModel
-from ochat_ray.serve.replica import EngineReplica, LocalEngine
+from ochat_ray.serve.replica import EngineReplica
 from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
 from ochat_ray.train.base import make_tiny
@@ -36,7 +36,7 @@ def serve(folder: Path) -> None:
     _make_model(folder)
     config = load_recipe("tiny-cpu", ["serve.engine.cache_tokens=65536"]).serve
     replica = EngineReplica(str(folder), config, gpu=False)
-    model = ServedModel.of(load_exported(folder), LocalEngine(replica), config, MODEL)
+    model = ServedModel.of(load_exported(folder), replica, config, MODEL)
     api = guard(create_api(Models([model], config.aliases), config), config.access)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))

@@ -25,7 +25,7 @@ from ochat_ray.serve.engine.request import (
 )
 from ochat_ray.serve.http import create_api
 from ochat_ray.serve.models import Backend, Models, ServedModel
-from ochat_ray.serve.replica import EngineReplica, LocalEngine
+from ochat_ray.serve.replica import EngineReplica
 
 HEALTH_TIMEOUT_S = 10.0
 ASLEEP = EngineStats(0, 0, 0, 0)
@@ -128,7 +128,7 @@ class OneHop(_Endpoint):
 
     def __init__(self, name: str | None, folder: str, config: ServeConfig, gpu: bool) -> None:
         self._replica = EngineReplica(folder, config, gpu)
-        self._open({name: folder}, config, {name: LocalEngine(self._replica)})
+        self._open({name: folder}, config, {name: self._replica})
 
     def check_health(self) -> None:
         """Called by Serve, which replaces the replica when this raises."""

@@ -28,7 +28,8 @@ class AnyEngine(Protocol):
 
 
 class EngineReplica:
-    """Loads the model, checks it against its own attention, and starts the loop.
+    """Loads the model, checks it against its own attention, and starts the loop. In one process with what
+    asks it, it is a `Backend` as it stands.
 
     `gpu`: whether this replica was given a GPU. Raises CheckpointError for a folder that cannot be served.
     """
@@ -63,23 +64,6 @@ class EngineReplica:
     def close(self) -> None:
         """End the engine."""
         self._engine.close()
-
-
-class LocalEngine:
-    """An engine in this process."""
-
-    def __init__(self, replica: EngineReplica) -> None:
-        self._replica = replica
-
-    async def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
-        """See `Backend.generate`."""
-        async with aclosing(self._replica.generate(generation)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-
-    async def stats(self) -> EngineStats:
-        """See `Backend.stats`."""
-        return await self._replica.stats()
 
 
 def _native(exported: Exported, config: ServeConfig, limits: Limits, gpu: bool) -> AnyEngine:

@@ -23,7 +23,7 @@ from ochat_ray.model_types import load_model_type
 from ochat_ray.serve.access.guard import guard
 from ochat_ray.serve.http import create_api
 from ochat_ray.serve.models import Models, ServedModel
-from ochat_ray.serve.replica import EngineReplica, LocalEngine
+from ochat_ray.serve.replica import EngineReplica
 from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
 
@@ -123,7 +123,7 @@ def replica(model_dir: Path) -> Iterator[EngineReplica]:
 @pytest.fixture(scope="session")
 def served(exported: Exported, replica: EngineReplica) -> ServedModel:
     """The model over an engine in this process."""
-    return ServedModel.of(exported, LocalEngine(replica), LOCAL, "openchat")
+    return ServedModel.of(exported, replica, LOCAL, "openchat")
 
 
 def api_over(*models: ServedModel, config: ServeConfig = LOCAL) -> Any:
