@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -36,21 +36,33 @@ class Span(NamedTuple):
     start: int
     end: int
 
+    @property
+    def places(self) -> range:
+        """Where in the cache these tokens lie."""
+        return range(self.offset + self.start, self.offset + self.end)
+
 
 class KVCache(ABC):
     """Room for `tokens` keys and values, and the attention function of a model that uses it.
 
-    Layers are allocated when first used, in the shapes the model has.
+    Layers are allocated when first used, in the shapes the model has; `PLACES` is the dimension of tokens.
     """
+
+    PLACES: ClassVar[int]
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
         self.windows: set[int] = set()  # that layers asked for
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
-    @abstractmethod
     def move(self, moves: Sequence[Move]) -> None:
         """Copy stretches of the cache, in order."""
+        for source, target, size in moves:
+            for layer in self._layers.values():
+                for tensor in layer:
+                    # The copy may overlap its source.
+                    copied = tensor.narrow(self.PLACES, source, size).clone()
+                    tensor.narrow(self.PLACES, target, size).copy_(copied)
 
     @abstractmethod
     def prepare(self, spans: Sequence[Span], device: torch.device) -> None:
@@ -106,6 +118,8 @@ class SegmentCache(KVCache):
     In float32 whatever the model computes in: attention of one token is many times faster so.
     """
 
+    PLACES = 1
+
     def __init__(self, tokens: int) -> None:
         super().__init__(tokens)
         self._index_T: Tensor | None = None
@@ -117,15 +131,8 @@ class SegmentCache(KVCache):
         self._pool = ThreadPoolExecutor(threads, "attention") if threads > 1 else None
         self._threads = threads
 
-    def move(self, moves: Sequence[Move]) -> None:
-        for source, target, size in moves:
-            for layer in self._layers.values():
-                for tensor in layer:
-                    # The copy may overlap its source.
-                    tensor[:, target : target + size] = tensor[:, source : source + size].clone()
-
     def prepare(self, spans: Sequence[Span], device: torch.device) -> None:
-        index = [at for span in spans for at in range(span.offset + span.start, span.offset + span.end)]
+        index = [place for span in spans for place in span.places]
         self._index_T = torch.tensor(index, device=device)
         self._single, self._stretches, row = [], [], 0
         for span in spans:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from ochat_ray.serve.engine.kv_cache import KVCache, Span
-from ochat_ray.serve.engine.room import Move
 
 
 @dataclass(slots=True)
@@ -40,20 +39,15 @@ class VarlenCache(KVCache):
     `attention` is `torch.nn.attention.varlen.varlen_attn`, or one that does the same.
     """
 
+    PLACES = 0
+
     def __init__(self, tokens: int, attention: Callable[..., Any]) -> None:
         super().__init__(tokens)
         self._attention = attention
         self.layout: Layout | None = None
 
-    def move(self, moves: Sequence[Move]) -> None:
-        for source, target, size in moves:
-            for layer in self._layers.values():
-                for tensor in layer:
-                    # The copy may overlap its source.
-                    tensor[target : target + size] = tensor[source : source + size].clone()
-
     def prepare(self, spans: Sequence[Span], device: torch.device) -> None:
-        index = [at for span in spans for at in range(span.offset + span.start, span.offset + span.end)]
+        index = [place for span in spans for place in span.places]
         rows = [span.end - span.start for span in spans]
         used = [span.end for span in spans]
         starts = [*(span.offset for span in spans), self.tokens]
