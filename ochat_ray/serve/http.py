@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
@@ -31,7 +31,7 @@ from ochat_ray.serve.protocol.texts import DetokenizeRequest, EmbeddingRequest, 
 from ochat_ray.serve.web.handoff import Handoff
 from ochat_ray.serve.web.widget import widget_router
 
-RETRY_AFTER_S = 2
+LATER = {"Retry-After": "2"}  # seconds
 ENDPOINTS = (
     "POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, GET /v1/models, GET /health"
 )
@@ -115,10 +115,10 @@ class _Routes:
             status = 200
             return JSONResponse(body)
         except Exception as error:
-            answer = error_response(error)
-            status = answer.status_code
-            entry["error_code"] = json.loads(bytes(answer.body))["error"]["code"]
-            return answer
+            fault = _fault_of(error)
+            status = fault.status
+            entry["error_code"] = fault.code
+            return fault.response()
         finally:
             if status:
                 ended(status)
@@ -132,14 +132,14 @@ class _Routes:
         try:
             return JSONResponse(self._models.find(name).card(name))
         except RequestError as error:
-            return error_response(error)
+            return _fault_of(error).response()
 
     async def health(self) -> Response:
         """200 with what the engines are doing; 503 where one does not answer."""
         try:
             engines = {one.name: asdict(await one.backend.stats()) for one in self._models.models}
         except Exception as error:
-            return error_response(error)
+            return _fault_of(error).response()
         return JSONResponse({"status": "ok", "models": engines})
 
     async def ready(self) -> Response:
@@ -204,11 +204,10 @@ async def _events(
         yield "data: [DONE]\n\n"
         status = 200
     except Exception as error:
-        answer = error_response(error)
-        status = answer.status_code
-        body = json.loads(bytes(answer.body))
-        entry["error_code"] = body["error"]["code"]
-        yield "event: error\n" + _event(body)
+        fault = _fault_of(error)
+        status = fault.status
+        entry["error_code"] = fault.code
+        yield "event: error\n" + _event(fault.body)
     finally:
         ended(status)
 
@@ -223,28 +222,39 @@ async def _on_error(request: Request, error: Exception) -> Response:
         what = f"{request.method} {request.url.path}"
         body = error_body(f"{what}: {error.detail}; endpoints: {ENDPOINTS}", kind="invalid_request_error")
         return JSONResponse(body, status_code=error.status_code, headers=error.headers)
-    return error_response(error)
+    return _fault_of(error).response()
 
 
-def error_response(error: Exception) -> JSONResponse:
+class _Fault(NamedTuple):
+    """The answer to a request that failed."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str] | None = None
+
+    @property
+    def code(self) -> str | None:
+        code: str | None = self.body["error"]["code"]
+        return code
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body, status_code=self.status, headers=self.headers)
+
+
+def _fault_of(error: Exception) -> _Fault:
     """The status and OpenAI error object of an exception; unexpected ones are logged and kept private."""
     if isinstance(error, RequestError):
         status = 404 if error.code == "model_not_found" else 400
         body = error_body(str(error), kind="invalid_request_error", param=error.param, code=error.code)
-        return JSONResponse(body, status_code=status)
+        return _Fault(status, body)
     if isinstance(error, OverloadedError):
-        body = error_body(str(error), kind="rate_limit_error", code="rate_limit_exceeded")
-        return JSONResponse(body, status_code=429, headers={"Retry-After": str(RETRY_AFTER_S)})
+        return _Fault(429, error_body(str(error), kind="rate_limit_error", code="rate_limit_exceeded"), LATER)
     if isinstance(error, EngineDeadError):
-        body = error_body(
-            f"{error}; it is being restarted, try again", kind="server_error", code="engine_unavailable"
-        )
-        return JSONResponse(body, status_code=503, headers={"Retry-After": str(RETRY_AFTER_S)})
+        text = f"{error}; it is being restarted, try again"
+        return _Fault(503, error_body(text, kind="server_error", code="engine_unavailable"), LATER)
     if isinstance(error, TimeoutError):
-        body = error_body(
-            "the request took longer than this server allows", kind="server_error", code="timeout"
-        )
-        return JSONResponse(body, status_code=504)
+        text = "the request took longer than this server allows"
+        return _Fault(504, error_body(text, kind="server_error", code="timeout"))
     log.error("unexpected error", exc_info=error)
-    body = error_body("internal error; see the server's log", kind="server_error", code="internal_error")
-    return JSONResponse(body, status_code=500)
+    text = "internal error; see the server's log"
+    return _Fault(500, error_body(text, kind="server_error", code="internal_error"))

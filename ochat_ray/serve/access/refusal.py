@@ -8,6 +8,8 @@ from typing import Any
 
 from starlette.types import Scope, Send
 
+from ochat_ray.serve.protocol.common import error_body
+
 SMALL_BODY = 65536  # one that is likely here already
 
 
@@ -25,8 +27,7 @@ class Refusal:
     ) -> None:
         self.status = status
         self.code = code
-        error = {"message": message, "type": kind, "param": None, "code": code}
-        self._body = json.dumps({"error": error}, ensure_ascii=False).encode()
+        self._body = json.dumps(error_body(message, kind=kind, code=code), ensure_ascii=False).encode()
         self._headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(self._body)).encode()),

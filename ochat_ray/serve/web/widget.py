@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 
 from ochat_ray.config.web import WidgetConfig
+from ochat_ray.serve.protocol.common import error_body
 from ochat_ray.serve.web.handoff import MAX_BODY, Handoff, HandoffError, Webhook
 
 CACHE = "public, max-age=300"  # then one request that mostly answers 304
@@ -62,6 +63,4 @@ def widget_router(config: WidgetConfig) -> APIRouter:
 
 def _error(status: int, message: str) -> JSONResponse:
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    return JSONResponse(
-        {"error": {"message": message, "type": kind, "param": None, "code": None}}, status_code=status
-    )
+    return JSONResponse(error_body(message, kind=kind), status_code=status)
