@@ -89,6 +89,20 @@ def stored(page: Any) -> list[dict[str, Any]]:
     return [json.loads(text) for text in texts]
 
 
+def set_system(page: Any, text: str) -> None:
+    """Open the settings and write the system prompt, until the page has it: parts that are only being made
+    do not hear yet."""
+    page.get_by_text("Settings", exact=True).click()
+    field = page.locator("#ochat-system textarea")
+    kept = "() => JSON.parse(localStorage.getItem('ochat.settings') ?? '{}').system"
+
+    def written() -> bool:
+        field.fill(text)
+        return bool(page.evaluate(kept) == text)
+
+    poll(written, "the system prompt is not kept")
+
+
 def read_by_prepare(file: Path) -> list[Source]:
     inputs = find_inputs([str(file)])
     found = [read.found for one in inputs.files for read in documents(inputs.folder, whole(one))]
@@ -240,8 +254,7 @@ def test_a_failed_edit_brings_the_conversation_back(visit: Visit, url: str) -> N
 
 def test_prepare_reads_an_export(visit: Visit, url: str, tmp_path: Path) -> None:
     page = visit(url)
-    page.get_by_text("Settings", exact=True).click()
-    page.locator("#ochat-system textarea").fill("Be brief.")
+    set_system(page, "Be brief.")
     page.locator("#ochat-condition input").fill("Code")
     page.locator("#ochat-condition input").press("Enter")
     ask(page, "  indented <div>")
@@ -313,8 +326,7 @@ def test_settings_reach_the_endpoint_and_stay(visit: Visit, url: str, fake: Fake
     }
     page.locator("#ochat-model input").click()
     page.get_by_role("option", name="model-b").click()
-    page.get_by_text("Settings", exact=True).click()
-    page.get_by_label("System prompt").fill("Be brief.")
+    set_system(page, "Be brief.")
     page.get_by_label("number input for Temperature").fill("0")
     page.get_by_label("Most tokens of an answer").fill("50")
     page.get_by_label("Seed").fill("7")
