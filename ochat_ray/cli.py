@@ -257,6 +257,13 @@ def _parser() -> argparse.ArgumentParser:
                 "--expires", metavar="DATE", help="last day on which it works, e.g. 2030-12-31 (UTC)"
             )
 
+    evaluate = command("eval", _published, "figures of chat benchmarks, and how sure they are")
+    kinds = evaluate.add_subparsers(dest="action", metavar="ACTION", required=True)
+    text = "recompute published figures from the public raw judgments, and print both"
+    published = kinds.add_parser("published", help=text, description=text[0].upper() + text[1:] + ".")
+    published.set_defaults(parser=published)
+    published.add_argument("folder", type=Path, help="judgments, and expected.json with what was published")
+
     config = stage("config", _config, "show a recipe with all its settings and what they mean", ray=False)
     config.add_argument("--list", action="store_true", help="list the shipped recipes and model types")
     return parser
@@ -464,6 +471,14 @@ def _keys(args: argparse.Namespace) -> None:
         )
         print(f"key of {args.name} in {args.file}; keep it, it is not shown again:", file=sys.stderr)
         print(key)
+
+
+def _published(args: argparse.Namespace) -> int:
+    from ochat_ray.eval.published import compare, table
+
+    compared = compare(args.folder)
+    print(table(compared))
+    return 0 if all(row.agrees for row in compared.rows) else 1
 
 
 def _config(args: argparse.Namespace) -> None:

@@ -1,0 +1,1 @@
+"""Evaluation: questions to answers, answers to judgments, judgments to figures and how sure they are."""

@@ -1,0 +1,137 @@
+"""FastChat's files: `model_answer` and `model_judgment` of MT-bench and Vicuna-bench, read and written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ochat_ray.errors import DataError
+from ochat_ray.eval.records import Answer, Judgment, read_json_lines
+from ochat_ray.storage import writing
+
+
+def read_answers(path: Path) -> list[Answer]:
+    """Answers of a `model_answer` file: the first choice of each."""
+    found = []
+    for line, row in read_json_lines(path):
+        try:
+            turns = tuple(map(str, row["choices"][0]["turns"]))
+            found.append(Answer(str(row["question_id"]), str(row["model_id"]), turns))
+        except (LookupError, TypeError) as error:
+            raise DataError(f"{path}:{line}: {error!r}: not a line of FastChat's model_answer") from None
+    return found
+
+
+def write_answers(path: Path, answers: Iterable[Answer]) -> None:
+    """A `model_answer` file. Ids of answers come of their content, so that equal answers make equal files."""
+    with writing(path) as aside, aside.open("w", encoding="utf-8") as file:
+        for answer in answers:
+            content = json.dumps([answer.question, answer.model, answer.turns])
+            row = {
+                "question_id": _number(answer.question),
+                "answer_id": hashlib.sha256(content.encode()).hexdigest()[:22],
+                "model_id": answer.model,
+                "choices": [{"index": 0, "turns": list(answer.turns)}],
+                "tstamp": time.time(),
+            }
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_grades(path: Path, categories: Mapping[str, str] | None = None) -> list[Judgment]:
+    """Grades of a `*_single.jsonl`; -1 is unparsed."""
+    found = []
+    for line, row in read_json_lines(path):
+        try:
+            question, score = str(row["question_id"]), float(row["score"])
+            found.append(
+                Judgment(
+                    question=question,
+                    category=(categories or {}).get(question, ""),
+                    model=str(row["model"]),
+                    baseline=None,
+                    judge=str(row["judge"][0]),
+                    value=None if score == -1 else score,
+                    turn=int(row["turn"]),
+                    text=str(row.get("judgment", "")),
+                )
+            )
+        except (LookupError, TypeError, ValueError) as error:
+            raise DataError(f"{path}:{line}: {error!r}: not a line of FastChat's model_judgment") from None
+    return found
+
+
+def write_grades(path: Path, judgments: Iterable[Judgment]) -> None:
+    """A `*_single.jsonl` that FastChat's show_result reads."""
+    with writing(path) as aside, aside.open("w", encoding="utf-8") as file:
+        for one in judgments:
+            if one.baseline is not None:
+                raise DataError(
+                    f"question {one.question}: a comparison with {one.baseline}, not a single grade"
+                )
+            row = {
+                "question_id": _number(one.question),
+                "model": one.model,
+                "judge": [one.judge, "single-v1" if one.turn == 1 else "single-v1-multi-turn"],
+                "user_prompt": "",
+                "judgment": one.text,
+                "score": -1 if one.value is None else one.value,
+                "turn": one.turn,
+                "tstamp": time.time(),
+            }
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_verdicts(
+    path: Path, *, model: str, baseline: str, categories: Mapping[str, str] | None = None
+) -> list[Judgment]:
+    """Verdicts of a `*_pair.jsonl` between two models, one for each order; `error` is unparsed.
+
+    FastChat shows `model_1` first in game 1 and second in game 2, and names winners by the model in both.
+    """
+    found = []
+    for line, row in read_json_lines(path):
+        try:
+            names = {"model_1": str(row["model_1"]), "model_2": str(row["model_2"])}
+            if set(names.values()) != {model, baseline}:
+                continue
+            question = str(row["question_id"])
+            for game in (1, 2):
+                value = _won(str(row[f"g{game}_winner"]), names, model)
+                found.append(
+                    Judgment(
+                        question=question,
+                        category=(categories or {}).get(question, ""),
+                        model=model,
+                        baseline=baseline,
+                        judge=str(row["judge"][0]),
+                        value=value,
+                        against=None if value is None else 1 - value,
+                        turn=int(row["turn"]),
+                        swapped=(names["model_1"] == baseline) is (game == 1),
+                        text=str(row.get(f"g{game}_judgment", "")),
+                    )
+                )
+        except (LookupError, TypeError, ValueError) as error:
+            raise DataError(f"{path}:{line}: {error!r}: not a line of FastChat's model_judgment") from None
+    if not found:
+        raise DataError(
+            f"{path}: no judgment of {model} against {baseline}; look at model_1 and model_2 in it"
+        )
+    return found
+
+
+def _won(winner: str, names: Mapping[str, str], model: str) -> float | None:
+    if winner == "error":
+        return None
+    if winner == "tie":
+        return 0.5
+    return float(names[winner] == model)
+
+
+def _number(question: str) -> Any:
+    """FastChat's ids are numbers where they can be."""
+    return int(question) if question.isdecimal() else question

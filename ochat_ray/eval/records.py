@@ -1,0 +1,99 @@
+"""What evaluation speaks of: questions, answers and judgments, and their JSON Lines files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ochat_ray.errors import DataError
+from ochat_ray.storage import writing
+
+R = TypeVar("R", "Question", "Answer", "Judgment")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question of one turn or several; `reference` answers them, turn by turn, where the benchmark does."""
+
+    id: str
+    category: str
+    turns: tuple[str, ...]
+    reference: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model's replies to the turns of a question."""
+
+    question: str
+    model: str
+    turns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """One reply of a judge about one answer, or about two in one order.
+
+    `value` is what the model got and `against` what the baseline got, whatever the order they were shown in:
+    scores 1 to 10; or 1, 0.5, 0 for a win, tie, loss (a share between where the judge's probabilities are
+    used), `against` then being `1 - value`. A grade of a single answer has no baseline and no `against`.
+    `value` is None where the reply could not be understood.
+    """
+
+    question: str
+    category: str
+    model: str
+    baseline: str | None
+    judge: str
+    value: float | None
+    against: float | None = None
+    turn: int = 1
+    swapped: bool = False
+    """The baseline's answer was shown first."""
+    sample: int = 0
+    """Of several replies to the same request, counted from 0."""
+    text: str = ""
+
+
+def read_records(kind: type[R], path: Path) -> Iterator[R]:
+    """The records of a JSON Lines file. Raises DataError with file, line and field."""
+    names = {field.name for field in fields(kind)}
+    for line, row in read_json_lines(path):
+        try:
+            known = {name: _tuples(value) for name, value in row.items() if name in names}
+            yield kind(**known)
+        except TypeError as error:
+            raise DataError(f"{path}:{line}: not a {kind.__name__.lower()}: {error}") from None
+
+
+def write_records(path: Path, records: Iterable[Question | Answer | Judgment]) -> None:
+    """Write records as JSON Lines; the file appears whole."""
+    with writing(path) as aside, aside.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number (from 1) and object of every line that is not empty. Raises DataError with file and line."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise DataError(f"{path}:{number}: expected a JSON object, found {line.strip()[:60]!r}")
+                yield number, row
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give the path of a file") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{number}: not JSON ({error.msg}); every line is one object") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason})") from error
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

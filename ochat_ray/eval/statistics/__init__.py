@@ -1,0 +1,1 @@
+"""Figures from judgments, and how sure they are."""
