@@ -103,9 +103,14 @@ window.ochat = (() => {
       model = settings.model ?? null;
       const { temperature = 0.7, top_p = 1, max_tokens = null, seed = null, stop = "",
         presence_penalty = 0, frequency_penalty = 0 } = settings;
-      const opened = show(all()[0]);
-      return [list(), ...opened, key ?? "", key !== null, temperature, top_p, max_tokens, seed, stop,
+      const [side, messages, message, ...rest] = show(all()[0]);
+      const typed = message || update({}); // what somebody wrote while the page was made stays
+      return [list(), side, messages, typed, ...rest, key ?? "", key !== null, temperature, top_p, max_tokens, seed, stop,
         presence_penalty, frequency_penalty];
+    },
+    // Every part is there and listens.
+    ready() {
+      document.documentElement.dataset.ochat = "ready";
     },
     ask(message, chat) {
       const messages = plain(chat);

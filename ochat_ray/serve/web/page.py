@@ -136,7 +136,7 @@ def _connect(page: gr.Blocks, parts: Parts, replies: Replies) -> None:
         js="() => ochat.start()",
         outputs=[parts.chats, *opened, parts.key, parts.remember, *options[2:]],
         **QUIET,
-    ).then(replies.models, *models, js=chosen, **QUIET)
+    ).then(None, js="() => ochat.ready()", **QUIET).then(replies.models, *models, js=chosen, **QUIET)
     gr.on([parts.key.submit, parts.key.blur], replies.models, *models, js=chosen, **QUIET)
     gr.on(
         [parts.key.change, parts.remember.change],

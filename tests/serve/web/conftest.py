@@ -57,10 +57,10 @@ def seen() -> Seen:
 
 @pytest.fixture
 def visit(browser: Any, seen: Seen) -> Iterator[Visit]:
-    """Open a URL in a context of its own, or in that of `beside`."""
+    """Open a URL in a context of its own, or in that of `beside`; `script` runs before those of the page."""
     contexts: list[Any] = []
 
-    def visit(url: str, *, beside: Any = None, **options: Any) -> Any:
+    def visit(url: str, *, beside: Any = None, script: str = "", **options: Any) -> Any:
         if beside is None:
             contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
         page = (beside.context if beside else contexts[-1]).new_page()
@@ -68,6 +68,7 @@ def visit(browser: Any, seen: Seen) -> Iterator[Visit]:
         page.on("pageerror", lambda error: seen.said.append(str(error)))
         page.on("requestfinished", lambda request: seen.asked.append(request.url))
         page.on("requestfailed", lambda request: _failed(seen, request))
+        page.add_init_script(script)
         page.goto(url)
         return page
 

@@ -33,6 +33,7 @@ def url(endpoint: str) -> Iterator[str]:
 
 def test_an_answer_streams_through_ray_serve(visit: Visit, url: str, fake: Fake, seen: Seen) -> None:
     page = visit(url)
+    page.locator("html[data-ochat=ready]").wait_for()
     send(page, "HOLD this")
     bots(page).get_by_text("Answer 1").wait_for()
     assert "(end)" not in bots(page).inner_text()

@@ -47,6 +47,28 @@ def url(page_url: str, fake: Fake, feedback: Path) -> str:
     return page_url
 
 
+# Writes into the text box as soon as there is one.
+EARLY = """new MutationObserver((_, observer) => {
+  const box = document.querySelector("#ochat-message textarea");
+  if (!box) return;
+  observer.disconnect();
+  box.value = "written early";
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+}).observe(document, { childList: true, subtree: true })"""
+
+
+@pytest.fixture
+def visit(visit: Visit) -> Visit:
+    """Open a page and wait until its parts listen."""
+
+    def ready(url: str, **options: Any) -> Any:
+        page = visit(url, **options)
+        page.locator("html[data-ochat=ready]").wait_for()
+        return page
+
+    return ready
+
+
 def box(page: Any) -> Any:
     return page.locator("#ochat-message textarea")
 
@@ -90,8 +112,8 @@ def stored(page: Any) -> list[dict[str, Any]]:
 
 
 def set_system(page: Any, text: str) -> None:
-    """Open the settings and write the system prompt, until the page has it: parts that are only being made
-    do not hear yet."""
+    """Open the settings and write the system prompt, until the page has it: parts in a folded box are made
+    when it opens, and do not hear at once."""
     page.get_by_text("Settings", exact=True).click()
     field = page.locator("#ochat-system textarea")
     kept = "() => JSON.parse(localStorage.getItem('ochat.settings') ?? '{}').system"
@@ -119,6 +141,13 @@ def test_an_answer_is_seen_before_it_is_whole(visit: Visit, url: str, fake: Fake
     bots(page).get_by_text("(end)").wait_for()
     idle(page)
     assert seen.said == []
+
+
+def test_what_is_written_before_the_page_is_ready_stays(visit: Visit, url: str) -> None:
+    page = visit(url, script=EARLY)
+    assert box(page).input_value() == "written early"
+    box(page).press("Enter")
+    bots(page).get_by_text("to: written early (end)").wait_for()
 
 
 def test_markdown_code_tables_and_tex_and_no_other_host(visit: Visit, url: str, seen: Seen) -> None:
