@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ochat_ray import __version__
+from ochat_ray.cli_eval import ASKING, add_actions
 from ochat_ray.errors import CheckpointError, ClusterError, ConfigError, OchatError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ DEFAULT_URL = "http://127.0.0.1:18888/v1"
 STAGES = ("base", "prepare", "train", "serve", "pipeline", "config")  # these take a recipe
 FORMATS = ("page", "json", "jsonl", "parquet", "tar", "zip")
 # What an override may begin with: `group.key`, or one of the recipe's own. `year=2023` is a folder.
-RECIPE_KEYS = ("name", "description", "model_type", "base", "data", "train", "serve")
+RECIPE_KEYS = ("name", "description", "model_type", "base", "data", "train", "serve", "eval")
 OVERRIDE = re.compile(rf"(?:[A-Za-z_]\w*\.[\w.]+|{'|'.join(RECIPE_KEYS)})=")
 
 
@@ -66,7 +67,7 @@ def _positive(text: str) -> int:
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     """What the words of a command line ask for. Ends the program, with usage, where they are no command."""
     # Overrides may stand anywhere: argparse would take the first of them for a positional argument.
-    stage = bool(words) and words[0] in STAGES
+    stage = bool(words) and (words[0] in STAGES or tuple(words[:2]) in {("eval", name) for name in ASKING})
     overrides = [
         word for word in words if stage and OVERRIDE.match(word) and not _is_named_folder(word, words)
     ]
@@ -128,13 +129,16 @@ def _parser() -> argparse.ArgumentParser:
         name: str, run: Callable[[argparse.Namespace], int | None], text: str, *, ray: bool = True
     ) -> argparse.ArgumentParser:
         sub = command(name, run, text)
+        recipe(sub, ray=ray)
+        return sub
+
+    def recipe(sub: argparse.ArgumentParser, *, ray: bool = True) -> None:
         sub.epilog = "KEY=VALUE words override the recipe, e.g. train.learning_rate=1e-5."
         sub.add_argument("--recipe", metavar="NAME-OR-FILE", help=f"recipe (default: {DEFAULT_RECIPE})")
         if ray:
             sub.add_argument(
                 "--address", help="Ray cluster to join (default: RAY_ADDRESS, else a private one)"
             )
-        return sub
 
     def inputs(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
@@ -257,12 +261,10 @@ def _parser() -> argparse.ArgumentParser:
                 "--expires", metavar="DATE", help="last day on which it works, e.g. 2030-12-31 (UTC)"
             )
 
-    evaluate = command("eval", _published, "figures of chat benchmarks, and how sure they are")
-    kinds = evaluate.add_subparsers(dest="action", metavar="ACTION", required=True)
-    text = "recompute published figures from the public raw judgments, and print both"
-    published = kinds.add_parser("published", help=text, description=text[0].upper() + text[1:] + ".")
-    published.set_defaults(parser=published)
-    published.add_argument("folder", type=Path, help="judgments, and expected.json with what was published")
+    text = "evaluate models on chat benchmarks: answers, judges, figures and how sure they are"
+    evaluate = commands.add_parser("eval", help=text, description=text[0].upper() + text[1:] + ".")
+    evaluate.set_defaults(parser=evaluate)
+    add_actions(evaluate, recipe)
 
     config = stage("config", _config, "show a recipe with all its settings and what they mean", ray=False)
     config.add_argument("--list", action="store_true", help="list the shipped recipes and model types")
@@ -471,14 +473,6 @@ def _keys(args: argparse.Namespace) -> None:
         )
         print(f"key of {args.name} in {args.file}; keep it, it is not shown again:", file=sys.stderr)
         print(key)
-
-
-def _published(args: argparse.Namespace) -> int:
-    from ochat_ray.eval.published import compare, table
-
-    compared = compare(args.folder)
-    print(table(compared))
-    return 0 if all(row.agrees for row in compared.rows) else 1
 
 
 def _config(args: argparse.Namespace) -> None:

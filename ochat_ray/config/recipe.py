@@ -12,6 +12,7 @@ import yaml
 
 from ochat_ray.config.base import BaseConfig
 from ochat_ray.config.data import DataConfig
+from ochat_ray.config.eval import EvalConfig
 from ochat_ray.config.serve import ServeConfig
 from ochat_ray.config.train import TrainConfig
 from ochat_ray.errors import ConfigError
@@ -37,6 +38,8 @@ class Recipe(StrictModel):
     """Fine-tuning."""
     serve: ServeConfig = ServeConfig()
     """The endpoint."""
+    eval: EvalConfig = EvalConfig()
+    """Who answers, who judges."""
 
 
 def recipe_names() -> list[str]:

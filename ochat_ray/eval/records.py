@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ochat_ray.errors import DataError
 from ochat_ray.storage import writing
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 R = TypeVar("R", "Question", "Answer", "Judgment")
 
@@ -69,9 +72,9 @@ def read_records(kind: type[R], path: Path) -> Iterator[R]:
             raise DataError(f"{path}:{line}: not a {kind.__name__.lower()}: {error}") from None
 
 
-def write_records(path: Path, records: Iterable[Question | Answer | Judgment]) -> None:
+def write_records(path: Path, records: Iterable[DataclassInstance]) -> None:
     """Write records as JSON Lines; the file appears whole."""
-    with writing(path) as aside, aside.open("w", encoding="utf-8") as file:
+    with writing(path) as aside, aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for record in records:
             file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -26,6 +22,7 @@ from ochat_ray.serve.models import Models, ServedModel
 from ochat_ray.serve.replica import EngineReplica
 from ochat_ray.template import ChatTemplate
 from ochat_ray.tokenizer import ChatTokenizer
+from tests.listening import listening
 
 settings.register_profile("ochat", deadline=None)  # shared machines have no even pace
 settings.load_profile("ochat")
@@ -87,22 +84,6 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported(model_dir: Path) -> Exported:
     return load_exported(model_dir)
-
-
-@contextmanager
-def listening(api: Any) -> Iterator[str]:
-    """A FastAPI application on a free port of the loopback address; gives its URL."""
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    sock.listen()  # clients that come before the server runs wait for it
-    server = uvicorn.Server(uvicorn.Config(api, log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 LOCAL = ServeConfig(

@@ -1,0 +1,100 @@
+"""What is to be evaluated, all of it checked before anything is asked or paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ochat_ray.config.eval import EvalConfig
+from ochat_ray.errors import ConfigError, DataError
+from ochat_ray.eval.answers import Answers, read_answers
+from ochat_ray.eval.judges import Case, cases
+from ochat_ray.eval.prompts import Prompt, load_prompt
+from ochat_ray.eval.questions import read_questions
+from ochat_ray.eval.records import Question
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Questions, the judges' prompt, and the answers that were there already, by model."""
+
+    output: Path
+    config: EvalConfig
+    questions: list[Question]
+    prompt: Prompt
+    given: dict[str, Answers]
+
+    @property
+    def ledger(self) -> Path:
+        return Path(self.config.cache) if self.config.cache else self.output / "exchanges.jsonl"
+
+    def cases(self, answers: Mapping[str, Answers]) -> Iterator[Case]:
+        """What every judge is asked about these answers."""
+        config = self.config
+        return cases(
+            self.questions,
+            answers,
+            self.prompt,
+            baseline=config.baseline,
+            orders=config.orders,
+            samples=config.samples,
+        )
+
+
+def plan(output: Path, config: EvalConfig) -> Plan:
+    """Read questions, prompt and given answers.
+
+    Raises ConfigError or DataError naming file, line or key for what does not hold together.
+    """
+    questions = read_questions(Path(config.questions) if config.questions else None, config.limit)
+    prompt = load_prompt(config.prompt)
+    given = _given(config)
+    for model, answers in given.items():
+        _check_answers(model, answers, questions, config.questions or "the shipped ones")
+    _check_names([*given, *(one.name for one in config.models)], config, prompt)
+    return Plan(output, config, questions, prompt, given)
+
+
+def _given(config: EvalConfig) -> dict[str, Answers]:
+    given: dict[str, Answers] = {}
+    for file in config.answers:
+        for model, found in read_answers(Path(file)).items():
+            if model in given:
+                raise DataError(f"{file}: answers of {model} are in another file too; give one of them")
+            given[model] = found
+    return given
+
+
+def _check_names(names: list[str], config: EvalConfig, prompt: Prompt) -> None:
+    if not names:
+        raise ConfigError(
+            "nothing to evaluate: name models in eval.models, e.g. eval.models='[{name: openchat}]', or "
+            "files of answers in eval.answers"
+        )
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(
+            f"eval.models: {twice} has answers in a file too; give it another name, or drop one"
+        )
+    if config.baseline is not None and config.baseline not in names:
+        raise ConfigError(f"eval.baseline = {config.baseline!r}: no such model; there are {', '.join(names)}")
+    if config.judges and prompt.pairwise and len(names) < 2:
+        raise ConfigError(
+            f"eval.prompt = {config.prompt!r} compares two answers, and there is one model, {names[0]}; give "
+            "another in eval.models or eval.answers, or grade single answers with eval.prompt=grade"
+        )
+
+
+def _check_answers(model: str, answers: Answers, questions: list[Question], where: str) -> None:
+    if not any(question.id in answers for question in questions):
+        raise DataError(
+            f"answers of {model} are to other questions ({', '.join(list(answers)[:3])} ...) than {where}; "
+            "give the file of their questions in eval.questions"
+        )
+    for question in questions:
+        answer = answers.get(question.id)
+        if answer is not None and len(answer.turns) != len(question.turns):
+            raise DataError(
+                f"answers of {model}: question {question.id} has {len(question.turns)} turns, its answer "
+                f"{len(answer.turns)}; they are of another benchmark"
+            )

@@ -1,0 +1,188 @@
+"""A whole evaluation: models answer, judges judge, and what they said is written down.
+
+All that was ever said is in the ledger, and everything else in the output folder is made from that and the
+settings: any step can be done again, with other settings too, and nothing is asked twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ochat_ray.config.eval import EndpointConfig
+from ochat_ray.eval import answers as answering
+from ochat_ray.eval.answers import Answers, answers_path, asks_to_expect, known_replies
+from ochat_ray.eval.asking.asker import Asker
+from ochat_ray.eval.asking.bill import Bill, Budget, Estimate, bill, estimate
+from ochat_ray.eval.asking.exchange import Missing, Reply
+from ochat_ray.eval.asking.ledger import Ledger, opened
+from ochat_ray.eval.judges import JUDGMENT_TOKENS, Case, ask_judge, judge_ask, judgment
+from ochat_ray.eval.plan import Plan
+from ochat_ray.eval.records import Answer, Judgment, Question, write_records
+from ochat_ray.manifest import write_json
+
+JUDGMENTS, MISSING, SETTINGS = "judgments.jsonl", "missing.jsonl", "evaluation.json"
+NOT_ASKED = "not asked yet"
+
+Natively = Callable[[EndpointConfig, Sequence[Question], Ledger], list[Missing]]
+"""Lets a model that is a folder answer questions; its replies go into the ledger. Returns what it did not
+answer."""
+Failed = dict[tuple[str, str], str]
+"""Why something got no reply, by the model that was asked and what it was for."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an evaluation has come to so far."""
+
+    questions: list[Question]
+    answers: dict[str, Answers]
+    judgments: list[Judgment]
+    missing: list[Missing]
+    bills: list[Bill]
+
+    def account(self) -> str:
+        """What was used, and what is missing and why, for people."""
+        lines = [f"used     {one}" for one in self.bills]
+        reasons = Counter((one.name, one.why) for one in self.missing)
+        lines += [f"missing  {count:,} of {name}: {why}" for (name, why), count in reasons.most_common(10)]
+        if len(reasons) > 10:
+            lines.append(f"missing  more, for {len(reasons) - 10:,} further reasons")
+        return "\n".join(lines)
+
+
+def evaluate(plan: Plan, natively: Natively, *, ask_models: bool, ask_judges: bool) -> Outcome:
+    """Ask what is to be asked, and write what all replies there are come to: answers/, judgments.jsonl,
+    missing.jsonl and evaluation.json, the settings."""
+    plan.output.mkdir(parents=True, exist_ok=True)
+    write_json(plan.output / SETTINGS, plan.config.model_dump(mode="json"))
+    with opened(plan.ledger) as ledger:
+        failed: Failed = {}
+        if ask_models:
+            for end in plan.config.models:
+                if end.folder is not None:
+                    _note(failed, natively(end, plan.questions, ledger))
+        asyncio.run(_ask(plan, ledger, failed, ask_models=ask_models, ask_judges=ask_judges))
+        outcome = _outcome(plan, ledger, failed)
+    write_records(plan.output / JUDGMENTS, outcome.judgments)
+    write_records(plan.output / MISSING, outcome.missing)
+    return outcome
+
+
+def estimates(plan: Plan) -> list[Estimate]:
+    """What is still to be asked, model by model and judge by judge, about."""
+    with opened(plan.ledger) as ledger:
+        models = [_estimate_model(plan, end, ledger) for end in plan.config.models]
+        answers = _answers(plan, ledger)
+        for end in plan.config.models:  # those that are not there yet are thought of as middling
+            for question in plan.questions:
+                turns = (answering.middling(),) * len(question.turns)
+                answers[end.name].setdefault(question.id, Answer(question.id, end.name, turns))
+        cases = list(plan.cases(answers))
+        return models + [_estimate_judge(plan, judge, cases, ledger) for judge in plan.config.judges]
+
+
+async def _ask(plan: Plan, ledger: Ledger, failed: Failed, *, ask_models: bool, ask_judges: bool) -> None:
+    budget = Budget(plan.config.budget, sum(one.cost for one in _bills(plan, _answers(plan, ledger), ledger)))
+    for end in plan.config.models:
+        if ask_models and end.folder is None:
+            _tell(_estimate_model(plan, end, ledger))
+            async with _asker(end, ledger, budget) as asker:
+                _note(failed, await answering.ask_answers(asker, plan.questions))
+    if not ask_judges:
+        return
+    cases = list(plan.cases(_answers(plan, ledger)))
+    for judge in plan.config.judges:
+        _tell(_estimate_judge(plan, judge, cases, ledger))
+        async with _asker(judge, ledger, budget) as asker:
+            _note(failed, await ask_judge(asker, plan.prompt, cases, plan.config.samples))
+
+
+@asynccontextmanager
+async def _asker(endpoint: EndpointConfig, ledger: Ledger, budget: Budget) -> AsyncIterator[Asker]:
+    asker = Asker(endpoint, ledger, budget)
+    try:
+        yield asker
+    finally:
+        await asker.close()
+
+
+def _outcome(plan: Plan, ledger: Ledger, failed: Failed) -> Outcome:
+    answers = _answers(plan, ledger, written=True)
+    judgments: list[Judgment] = []
+    missing = _unanswered(plan, answers, ledger, failed)
+    for judge in plan.config.judges:
+        for case, reply in _said(plan, judge, answers, ledger):
+            if reply is None:
+                why = failed.get((judge.name, case.what), NOT_ASKED)
+                missing.append(Missing(judge.name, case.what, why))
+            else:
+                judgments.append(judgment(judge.name, plan.prompt, case, reply))
+    return Outcome(plan.questions, answers, judgments, missing, _bills(plan, answers, ledger))
+
+
+def _said(
+    plan: Plan, judge: EndpointConfig, answers: dict[str, Answers], ledger: Ledger
+) -> Iterator[tuple[Case, Reply | None]]:
+    """What a judge has said of each case, as far as it is known."""
+    for case in plan.cases(answers):
+        yield case, ledger.get(judge_ask(judge, plan.prompt, case, plan.config.samples))
+
+
+def _bills(plan: Plan, answers: dict[str, Answers], ledger: Ledger) -> list[Bill]:
+    """Of all that has been asked of anybody."""
+    found = []
+    for end in plan.config.models:
+        known = [reply for one in plan.questions for _, reply in known_replies(end, one, ledger)]
+        found.append(bill(end, known))
+    for judge in plan.config.judges:
+        said = (reply for _, reply in _said(plan, judge, answers, ledger))
+        found.append(bill(judge, [reply for reply in said if reply is not None]))
+    return [one for one in found if one.replies]
+
+
+def _answers(plan: Plan, ledger: Ledger, *, written: bool = False) -> dict[str, Answers]:
+    """Of all models, as far as they are known."""
+    answers = dict(plan.given)
+    for end in plan.config.models:
+        path = answers_path(plan.output, end.name) if written else None
+        answers[end.name] = answering.collect(end, plan.questions, ledger, path)
+    return answers
+
+
+def _unanswered(plan: Plan, answers: dict[str, Answers], ledger: Ledger, failed: Failed) -> list[Missing]:
+    missing = []
+    ends = {end.name: end for end in plan.config.models}
+    for model, of_model in answers.items():
+        for question in plan.questions:
+            if question.id in of_model:
+                continue
+            if model in ends:
+                turn = len(known_replies(ends[model], question, ledger)) + 1
+                what = f"question {question.id}, turn {turn}"
+                missing.append(Missing(model, what, failed.get((model, what), NOT_ASKED)))
+            else:
+                missing.append(Missing(model, f"question {question.id}", "not in the file of its answers"))
+    return missing
+
+
+def _estimate_model(plan: Plan, end: EndpointConfig, ledger: Ledger) -> Estimate:
+    asks = asks_to_expect(end, plan.questions, ledger)
+    return estimate(end, asks, ledger, answering.REPLY_TOKENS)
+
+
+def _estimate_judge(plan: Plan, judge: EndpointConfig, cases: Sequence[Case], ledger: Ledger) -> Estimate:
+    asks = (judge_ask(judge, plan.prompt, case, plan.config.samples) for case in cases)
+    return estimate(judge, asks, ledger, JUDGMENT_TOKENS[plan.prompt.reads])
+
+
+def _note(failed: Failed, missing: Sequence[Missing]) -> None:
+    failed.update({(one.name, one.what): one.why for one in missing})
+
+
+def _tell(expected: Estimate) -> None:
+    print(expected, file=sys.stderr, flush=True)
