@@ -83,8 +83,10 @@ def _carry_out(
     answers = sum(map(len, outcome.answers.values()))
     print(f"{answers:,} answers and {len(outcome.judgments):,} judgments in {planned.output}")
     if outcome.missing:
-        print(f"what is missing is in {planned.output / MISSING}; the same command asks for it again")
-    return 1 if outcome.missing else 0
+        print(f"what is missing is listed in {planned.output / MISSING}")
+    if outcome.failed:
+        print(f"{outcome.failed:,} requests got no reply; run the same command again to ask for them only")
+    return 1 if outcome.failed else 0
 
 
 def _compare(args: argparse.Namespace) -> None:

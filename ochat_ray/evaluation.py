@@ -17,6 +17,7 @@ from ochat_ray.eval.asking.exchange import Ask, Missing
 from ochat_ray.eval.asking.ledger import Ledger
 from ochat_ray.eval.records import Question
 from ochat_ray.eval.run import Natively
+from ochat_ray.exported import load_exported
 from ochat_ray.progress import Progress
 from ochat_ray.runtime import cluster
 
@@ -31,6 +32,8 @@ def native_answers(config: ServeConfig, address: str | None) -> Iterator[Nativel
             nonlocal started
             if not any(_next(model, questions, ledger)):
                 return []
+            # A wrong folder is told at once: starting Ray takes many seconds.
+            load_exported(str(model.folder))
             if not started:
                 stack.enter_context(cluster(address, min_cpus=config.engine.threads))
                 started = True

@@ -26,7 +26,7 @@ from ochat_ray.eval.records import Answer, Judgment, Question, write_records
 from ochat_ray.manifest import write_json
 
 JUDGMENTS, MISSING, SETTINGS = "judgments.jsonl", "missing.jsonl", "evaluation.json"
-NOT_ASKED = "not asked yet"
+NOT_ASKED, NOT_GIVEN = "not asked yet", "not in the file of its answers"
 
 Natively = Callable[[EndpointConfig, Sequence[Question], Ledger], list[Missing]]
 """Lets a model that is a folder answer questions; its replies go into the ledger. Returns what it did not
@@ -44,6 +44,11 @@ class Outcome:
     judgments: list[Judgment]
     missing: list[Missing]
     bills: list[Bill]
+
+    @property
+    def failed(self) -> int:
+        """How much was asked just now in vain."""
+        return sum(one.why not in (NOT_ASKED, NOT_GIVEN) for one in self.missing)
 
     def account(self) -> str:
         """What was used, and what is missing and why, for people."""
@@ -166,7 +171,7 @@ def _unanswered(plan: Plan, answers: dict[str, Answers], ledger: Ledger, failed:
                 what = f"question {question.id}, turn {turn}"
                 missing.append(Missing(model, what, failed.get((model, what), NOT_ASKED)))
             else:
-                missing.append(Missing(model, f"question {question.id}", "not in the file of its answers"))
+                missing.append(Missing(model, f"question {question.id}", NOT_GIVEN))
     return missing
 
 
