@@ -13,19 +13,25 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ochat_ray.errors import DataError
 from ochat_ray.eval.formats import alpaca, choices, fastchat, labels, vicuna
+from ochat_ray.eval.formats.length_control import read_difficulty, read_gamed, read_weights
 from ochat_ray.eval.records import Judgment
 from ochat_ray.eval.statistics import pairs
 from ochat_ray.eval.statistics.agreement import agreement
 from ochat_ray.eval.statistics.alpaca import win_rate
 from ochat_ray.eval.statistics.grades import grade_figures
-from ochat_ray.eval.statistics.length_control import length_controlled, read_difficulty, read_weights
+from ochat_ray.eval.statistics.length_control import Foretold, length_controlled, refit, rows_of
 
 EXPECTED = "expected.json"
 ALPACA = "alpaca_eval_"
 PERCENT = 0.05  # what Vicuna percentages are published to
 EXACT = 1e-6
+PREFERENCE = 2e-6  # a preference, from log-probabilities as they were published
+REFITTED = 0.16  # percent: the published regularising rows have the true terms, and preferences alike
+CONTROLLED = "length_controlled_winrate"
 
 
 class Row(NamedTuple):
@@ -306,7 +312,7 @@ def _pandalm(folder: Path, name: str, expected: Mapping[str, Any]) -> Iterator[R
 
 
 def _alpaca(folder: Path, name: str, expected: Mapping[str, Any]) -> Iterator[Row]:
-    version, _, model = name.partition("/")
+    version = name.partition("/")[0]
     file = folder / name / "annotations.json"
     if not file.exists():
         yield from _leaderboard(folder, name, expected)
@@ -325,14 +331,52 @@ def _alpaca(folder: Path, name: str, expected: Mapping[str, Any]) -> Iterator[Ro
         name, EXACT, {figure: (expected.get(figure), getattr(ours, figure)) for figure in figures}
     )
     if version == "alpaca_eval_2":
-        weights = read_weights(folder / "alpaca_eval_meta/glm_weights_AE2.csv").get(
-            model.removesuffix("__glm")
-        )
-        difficulty = read_difficulty(folder / "alpaca_eval_meta/instruction_difficulty_recovered.csv")
-        # Published figures take difficulties by position, also where rows are missing.
-        controlled = weights and length_controlled(weights, difficulty[: ours.n_total])
-        figure = "length_controlled_winrate"
-        yield from _rows(name, EXACT, {figure: (expected.get(figure), controlled)})
+        yield from _length_controlled(folder, name, expected)
+        yield from _preferences(file, name)
+
+
+def _length_controlled(folder: Path, name: str, expected: Mapping[str, Any]) -> Iterator[Row]:
+    """From the published weights, and from weights fitted anew."""
+    meta = folder / "alpaca_eval_meta"
+    file = folder / name / "annotations.json"
+    judged = [one for one in alpaca.read_annotations(file) if one.value is not None]
+    # Published figures take difficulties by position, also where rows are missing.
+    difficulty = read_difficulty(meta / "instruction_difficulty_recovered.csv")[: len(judged)]
+    weights = read_weights(meta / "glm_weights_AE2.csv").get(name.partition("/")[2].removesuffix("__glm"))
+    if weights is not None:
+        yield from _rows(name, EXACT, _foretold(expected, length_controlled(weights, difficulty)))
+    answers = alpaca.read_compared(file)
+    differences = [
+        len(answers.baseline[one.question].turns[0]) - len(answers.model[one.question].turns[0])
+        for one in judged
+    ]
+    rows = rows_of(np.array([one.value for one in judged]), np.array(differences, float), difficulty)
+    anew = length_controlled(refit(rows, read_gamed(meta / "df_gamed_surrogate.csv")), difficulty)
+    yield from _rows(name, REFITTED, _foretold(expected, anew, ", refitted"))
+
+
+def _foretold(
+    expected: Mapping[str, Any], ours: Foretold, how: str = ""
+) -> dict[str, tuple[Any, float | None]]:
+    error = "lc_standard_error"
+    return {
+        CONTROLLED + how: (expected.get(CONTROLLED), ours.win_rate),
+        error + how: (expected.get(error), ours.standard_error),
+    }
+
+
+def _preferences(file: Path, name: str) -> Iterator[Row]:
+    """The preference that is farthest from what the judge's log-probabilities make it."""
+    published = {one.question: one.value for one in alpaca.read_annotations(file)}
+    both = [
+        (theirs, one.value)
+        for one in alpaca.read_completions(file)
+        if one.value is not None and (theirs := published[one.question]) is not None
+    ]
+    if both:
+        theirs, ours = max(both, key=lambda pair: abs(pair[0] - pair[1]))
+        figure = f"share, farthest of {len(both)} from raw"
+        yield from _rows(name, PREFERENCE, {figure: (theirs, ours)})
 
 
 def _leaderboard(folder: Path, name: str, expected: Mapping[str, Any]) -> Iterator[Row]:
@@ -357,8 +401,7 @@ def _leaderboard(folder: Path, name: str, expected: Mapping[str, Any]) -> Iterat
     weights = read_weights(folder / "alpaca_eval_meta/glm_weights_AE2.csv").get(model)
     if version == "alpaca_eval_2" and weights is not None:
         difficulty = read_difficulty(folder / "alpaca_eval_meta/instruction_difficulty_recovered.csv")
-        figure = "length_controlled_winrate"
-        yield from _rows(name, EXACT, {figure: (expected[figure], length_controlled(weights, difficulty))})
+        yield from _rows(name, EXACT, _foretold(expected, length_controlled(weights, difficulty)))
 
 
 _KINDS: dict[str, Callable[[Path, str, Mapping[str, Any]], Iterator[Row]]] = {

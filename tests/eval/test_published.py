@@ -14,7 +14,7 @@ from ochat_ray.eval.published import compare, table
 
 def test_every_published_figure_is_recomputed(public: Path) -> None:
     compared = compare(public)
-    assert len(compared.rows) == 286
+    assert len(compared.rows) == 297
     assert [row for row in compared.rows if not row.agrees] == []
     sources = {row.source.split("/")[0] for row in compared.rows}
     expected = json.loads((public / "expected.json").read_text())

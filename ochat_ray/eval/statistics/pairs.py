@@ -30,6 +30,7 @@ class Pair(NamedTuple):
 
     question: str
     category: str
+    turn: int
     value: float
     against: float
     outcome: float
@@ -101,6 +102,28 @@ class PairFigures:
     by_category: dict[str, Counts]
 
 
+class Sides(NamedTuple):
+    """Who is compared, and who compares."""
+
+    model: str
+    baseline: str
+    judge: str
+
+
+def sides_of(judgments: Sequence[Judgment]) -> Sides:
+    """Of all these judgments. Raises DataError unless they are of one model, baseline and judge."""
+    names = {(j.model, j.baseline, j.judge) for j in judgments}
+    if len(names) != 1:
+        raise DataError(f"figures are of one model, baseline and judge, found {sorted(map(str, names))}")
+    [(model, baseline, judge)] = names
+    return Sides(model, str(baseline), judge)
+
+
+def scored(judgments: Iterable[Judgment]) -> bool:
+    """Whether the judge gave scores; else verdicts, or shares between, which add up to 1."""
+    return not all(j.value is None or (j.against is not None and j.value + j.against == 1) for j in judgments)
+
+
 def outcome(value: float, against: float) -> float:
     """1 for a win, 0 for a loss; a tie, 0.5, on equality only."""
     return 0.5 if value == against else float(value > against)
@@ -144,6 +167,7 @@ def _pair(group: Sequence[Judgment], rule: Rule) -> Pair | None:
     return Pair(
         question=group[0].question,
         category=group[0].category,
+        turn=group[0].turn,
         value=value,
         against=against,
         outcome=result,
@@ -176,14 +200,9 @@ def for_people(rows: Sequence[Pair], share: float = HUMAN_SHARE) -> list[Pair]:
 
 def pair_figures(judgments: Sequence[Judgment], rule: Rule = "mean") -> PairFigures:
     """All figures of one model, baseline and judge. Raises DataError where there is nothing to count."""
-    names = {(j.model, j.baseline, j.judge) for j in judgments}
-    if len(names) != 1:
-        raise DataError(f"figures are of one model, baseline and judge, found {sorted(map(str, names))}")
-    [(model, baseline, judge)] = names
+    model, baseline, judge = sides_of(judgments)
     rows = pairs(judgments, rule)
-    scored = not all(
-        j.value is None or (j.against is not None and j.value + j.against == 1) for j in judgments
-    )
+    has_scores = scored(judgments)
     both = [row for row in rows if row.conflict is not None]
     columns = [
         (r.value, r.against, r.outcome, bool(r.conflict), r.conflict is not None, r.first_named, r.named)
@@ -196,7 +215,7 @@ def pair_figures(judgments: Sequence[Judgment], rule: Rule = "mean") -> PairFigu
 
     return PairFigures(
         model=model,
-        baseline=str(baseline),
+        baseline=baseline,
         judge=judge,
         rule=rule,
         questions=len(rows),
@@ -204,9 +223,9 @@ def pair_figures(judgments: Sequence[Judgment], rule: Rule = "mean") -> PairFigu
         unparsed=sum(j.value is None for j in judgments),
         counts=count(rows),
         win_rate_adjusted=drawn.interval(lambda means: 100 * means[..., 2]),
-        percent_of_baseline=drawn.interval(rate(0, 1)) if scored else None,
-        model_first=_side(judgments, False, scored),
-        baseline_first=_side(judgments, True, scored),
+        percent_of_baseline=drawn.interval(rate(0, 1)) if has_scores else None,
+        model_first=_side(judgments, False, has_scores),
+        baseline_first=_side(judgments, True, has_scores),
         conflicts=sum(bool(row.conflict) for row in rows),
         conflict_rate=drawn.interval(rate(3, 4)) if both else None,
         first_preferred=drawn.interval(rate(5, 6)) if any(row.named for row in rows) else None,
@@ -223,9 +242,9 @@ def count(rows: Iterable[Pair]) -> Counts:
     return Counts(found[1.0], found[0.5], found[0.0])
 
 
-def _side(judgments: Sequence[Judgment], swapped: bool, scored: bool) -> Side | None:
+def _side(judgments: Sequence[Judgment], swapped: bool, has_scores: bool) -> Side | None:
     rows = pairs([j for j in judgments if j.swapped is swapped])
     if not rows:
         return None
-    percent = 100 * sum(row.value for row in rows) / sum(row.against for row in rows) if scored else None
+    percent = 100 * sum(row.value for row in rows) / sum(row.against for row in rows) if has_scores else None
     return Side(count(rows).win_rate_adjusted, percent)

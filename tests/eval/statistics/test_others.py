@@ -14,7 +14,6 @@ from ochat_ray.eval.records import Judgment
 from ochat_ray.eval.statistics.agreement import agreement
 from ochat_ray.eval.statistics.alpaca import win_rate
 from ochat_ray.eval.statistics.grades import grade_figures
-from ochat_ray.eval.statistics.length_control import Weights, length_controlled
 
 
 def verdicts(*values: float | None) -> list[Judgment]:
@@ -36,11 +35,6 @@ def test_alpaca_rates_by_hand() -> None:
     assert math.isnan(win_rate(verdicts(1)).standard_error)
     with pytest.raises(DataError, match="understood"):
         win_rate(verdicts(None))
-
-
-def test_control_of_length_leaves_difficulty_and_model() -> None:
-    assert length_controlled(Weights(5, 0, 0), np.zeros(3)) == 50
-    assert length_controlled(Weights(5, 1, math.log(3)), np.zeros(3)) == pytest.approx(75)
 
 
 def test_grades_by_turn_and_category() -> None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ochat_ray.errors import DataError
@@ -24,6 +24,7 @@ SCORE = st.integers(1, 10).map(float)
 PAIR = st.tuples(SCORE, SCORE)
 
 
+@settings(deadline=None)
 @given(st.lists(PAIR, min_size=1, max_size=12), st.sampled_from([0.5, 1, 3]))
 def test_both_orders_cancel_a_bias_for_the_first(truth: list[tuple[float, float]], bias: float) -> None:
     judged = [judgment(q, v + bias, a) for q, (v, a) in enumerate(truth)]
@@ -37,6 +38,7 @@ def test_both_orders_cancel_a_bias_for_the_first(truth: list[tuple[float, float]
     assert found.model_first.win_rate_adjusted >= rate >= found.baseline_first.win_rate_adjusted
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(PAIR, PAIR), min_size=1, max_size=12))
 def test_what_the_model_wins_the_baseline_loses(rows: list[tuple[tuple[float, float], ...]]) -> None:
     judged = [
