@@ -1,0 +1,1 @@
+"""What judges said, as figures (`eval.json`) and as a page (`eval.html`)."""

@@ -1,0 +1,111 @@
+"""The figures of one model before one judge, as a report holds them. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import numpy as np
+
+from ochat_ray.eval.records import Answer, Judgment
+from ochat_ray.eval.report.calibration import calibration
+from ochat_ray.eval.report.schema import Bias, Figure, GradeGroup, GradeRow, PairGroup, PairRow, Tally, finite
+from ochat_ray.eval.statistics.bootstrap import mean_interval
+from ochat_ray.eval.statistics.grades import grade_figures
+from ochat_ray.eval.statistics.pairs import Pair, PairFigures, Rule, for_people, pair_figures, pairs, scored
+
+Answers = Mapping[tuple[str, str], Answer]
+"""By model and question."""
+
+
+def pair_group(judgments: Sequence[Judgment], rule: Rule | None, answers: Answers) -> PairGroup | None:
+    """Of one model, baseline and judge; None where nothing can be said.
+
+    Without a rule, verdicts must agree in both orders and scores are averaged.
+    """
+    has_scores = scored(judgments)
+    if rule is None:
+        rule = "agree" if not has_scores and len({j.swapped for j in judgments}) == 2 else "mean"
+    found = pairs(judgments, rule)
+    if not found:
+        return None
+    figures = pair_figures(judgments, rule)
+    soft = not has_scores and any(j.value not in (None, 0, 0.5, 1) for j in judgments)
+    return PairGroup(
+        model=figures.model,
+        baseline=figures.baseline,
+        judge=figures.judge,
+        rule=rule,
+        scored=has_scores,
+        questions=figures.questions,
+        judgments=figures.judgments,
+        unparsed=figures.unparsed,
+        tally=Tally.of(figures.counts),
+        win_rate=Figure.of(figures.win_rate_adjusted),
+        percent=Figure.of(figures.percent_of_baseline) if figures.percent_of_baseline else None,
+        preference=Figure.of(mean_interval(np.array([p.value for p in found]), 100)) if soft else None,
+        bias=_bias(figures),
+        calibration=calibration(judgments, rule),
+        by_category={name: Tally.of(counts) for name, counts in figures.by_category.items()},
+        rows=tuple(_row(pair, figures, answers) for pair in found),
+        for_people=tuple(_row(pair, figures, answers) for pair in for_people(found)),
+    )
+
+
+def grade_group(judgments: Sequence[Judgment]) -> GradeGroup | None:
+    """Of one model and judge; None where no grade was understood."""
+    grades: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for judgment in judgments:
+        if judgment.value is not None:
+            grades[judgment.question, judgment.category].append(judgment.value)
+    if not grades:
+        return None
+    figures = grade_figures(judgments)
+    return GradeGroup(
+        model=figures.model,
+        judge=figures.judge,
+        questions=figures.questions,
+        judgments=figures.judgments,
+        unparsed=figures.unparsed,
+        average=Figure.of(figures.average),
+        by_turn={turn: Figure.of(one) for turn, one in figures.by_turn.items()},
+        by_category={name: Figure.of(one) for name, one in figures.by_category.items()},
+        rows=tuple(
+            GradeRow(question=question, category=category, grade=fmean(values))
+            for (question, category), values in grades.items()
+        ),
+    )
+
+
+def _bias(figures: PairFigures) -> Bias:
+    model_first, baseline_first = figures.model_first, figures.baseline_first
+    return Bias(
+        model_first=finite(model_first.win_rate_adjusted) if model_first else None,
+        baseline_first=finite(baseline_first.win_rate_adjusted) if baseline_first else None,
+        conflicts=figures.conflicts,
+        conflict_rate=Figure.of(figures.conflict_rate) if figures.conflict_rate else None,
+        first_preferred=Figure.of(figures.first_preferred) if figures.first_preferred else None,
+        bpde=abs(figures.bpde),
+    )
+
+
+def _row(pair: Pair, figures: PairFigures, answers: Answers) -> PairRow:
+    return PairRow(
+        question=pair.question,
+        turn=pair.turn,
+        category=pair.category,
+        value=pair.value,
+        against=pair.against,
+        outcome=pair.outcome,
+        model_first=pair.model_first,
+        baseline_first=pair.baseline_first,
+        bpde=abs(pair.bpde),  # of one mind is -0.0
+        characters=_characters(answers.get((figures.model, pair.question)), pair.turn),
+        baseline_characters=_characters(answers.get((figures.baseline, pair.question)), pair.turn),
+    )
+
+
+def _characters(answer: Answer | None, turn: int) -> int | None:
+    """Of a turn of an answer, counted from 1."""
+    return len(answer.turns[turn - 1]) if answer is not None and turn <= len(answer.turns) else None
