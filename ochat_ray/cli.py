@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ochat_ray import __version__
-from ochat_ray.cli_eval import ASKING, add_actions
+from ochat_ray.cli_eval import RECIPE_ACTIONS, add_actions
 from ochat_ray.errors import CheckpointError, ClusterError, ConfigError, OchatError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _positive(text: str) -> int:
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     """What the words of a command line ask for. Ends the program, with usage, where they are no command."""
     # Overrides may stand anywhere: argparse would take the first of them for a positional argument.
-    stage = bool(words) and (words[0] in STAGES or tuple(words[:2]) in {("eval", name) for name in ASKING})
+    stage = " ".join(words[:1]) in STAGES or " ".join(words[:2]) in RECIPE_ACTIONS
     overrides = [
         word for word in words if stage and OVERRIDE.match(word) and not _is_named_folder(word, words)
     ]

@@ -21,6 +21,7 @@ ASKING = {
     "judge": "let judges judge the answers there are",
     "report": "ask nothing, and make judgments and report from what was said",
 }
+RECIPE_ACTIONS = tuple(f"eval {name}" for name in (*ASKING, "tasks"))  # these take a recipe
 
 
 def add_actions(evaluate: argparse.ArgumentParser, recipe: Callable[[argparse.ArgumentParser], None]) -> None:
@@ -40,6 +41,13 @@ def add_actions(evaluate: argparse.ArgumentParser, recipe: Callable[[argparse.Ar
             sub.add_argument(
                 "--estimate", action="store_true", help="tell requests, tokens, cost and time; ask nothing"
             )
+    tasks = action("tasks", _tasks, "academic benchmarks by lm-eval, over the models' endpoints")
+    tasks.add_argument("output", type=Path, help="folder to write; results join the report in it")
+    tasks.add_argument("--task", action="append", required=True, help="name of a task; may be repeated")
+    tasks.add_argument("--tasks-folder", type=Path, metavar="DIR", help="tasks of your own, YAML of lm-eval")
+    tasks.add_argument("--limit", type=int, metavar="N", help="first so many documents of each task only")
+    tasks.add_argument("--shots", type=int, metavar="N", help="worked examples (default: the task's own)")
+    recipe(tasks)
     compare = action("compare", _compare, "what differs between two evaluations, and whether by chance")
     compare.add_argument("first", type=Path, help="an evaluation's folder, or its eval.json")
     compare.add_argument("second", type=Path, help="another one")
@@ -73,20 +81,41 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _carry_out(
     planned: Plan, recipe: Recipe, address: str | None, *, ask_models: bool, ask_judges: bool
 ) -> int:
-    from ochat_ray.eval.run import MISSING, evaluate
+    from ochat_ray.eval.conclude import conclude
+    from ochat_ray.eval.run import evaluate
     from ochat_ray.evaluation import native_answers
 
     with native_answers(recipe.serve, address) as natively:
         outcome = evaluate(planned, natively, ask_models=ask_models, ask_judges=ask_judges)
-    if outcome.account():
-        print(outcome.account())
-    answers = sum(map(len, outcome.answers.values()))
-    print(f"{answers:,} answers and {len(outcome.judgments):,} judgments in {planned.output}")
-    if outcome.missing:
-        print(f"what is missing is listed in {planned.output / MISSING}")
-    if outcome.failed:
-        print(f"{outcome.failed:,} requests got no reply; run the same command again to ask for them only")
+    print(conclude(planned, outcome))
     return 1 if outcome.failed else 0
+
+
+def _tasks(args: argparse.Namespace) -> None:
+    from ochat_ray.config import load_recipe
+
+    recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
+    from ochat_ray.eval.plan import plan
+    from ochat_ray.eval.tasks import run_tasks, table
+
+    planned = plan(args.output, recipe.eval)
+    for model in planned.config.models:
+        if model.folder is not None:
+            raise ConfigError(f"eval.models: {model.name} is a folder; serve it and give its url")
+    rows = [
+        row
+        for model in planned.config.models
+        for row in run_tasks(
+            args.output,
+            model,
+            args.task,
+            folder=args.tasks_folder,
+            limit=args.limit,
+            shots=args.shots,
+        )
+    ]
+    _carry_out(planned, recipe, args.address, ask_models=False, ask_judges=False)
+    print(table(rows))
 
 
 def _compare(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Evaluation of models that are folders: they answer by batch inference, without a server."""
+"""Evaluation of models that are folders, which answer by batch inference, and of the epochs of a training."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from pathlib import Path
 from openai.types.chat import ChatCompletion
 
 from ochat_ray.batch import infer
-from ochat_ray.config import ServeConfig
+from ochat_ray.config import Recipe, ServeConfig
 from ochat_ray.config.eval import EndpointConfig
+from ochat_ray.errors import OchatError
 from ochat_ray.eval.answers import known_replies, next_ask
 from ochat_ray.eval.asking.asker import reply_of
 from ochat_ray.eval.asking.exchange import Ask, Missing
 from ochat_ray.eval.asking.ledger import Ledger
+from ochat_ray.eval.conclude import conclude
+from ochat_ray.eval.plan import Plan, plan
+from ochat_ray.eval.ranking import ranking
 from ochat_ray.eval.records import Question
-from ochat_ray.eval.run import Natively
+from ochat_ray.eval.run import Natively, evaluate
 from ochat_ray.exported import load_exported
 from ochat_ray.progress import Progress
 from ochat_ray.runtime import cluster
+from ochat_ray.train.folders import Folders
 
 
 @contextmanager
@@ -65,6 +70,37 @@ def answer_natively(
                     ledger.add(ask, reply_of(ChatCompletion.model_validate(answered.response), 0.0))
                     progress.update(1)
     return list(missing.values())
+
+
+def epochs_plan(output: Path, trained: Path, recipe: Recipe) -> Plan:
+    """The evaluation of what a training below `trained` exports at the end of each epoch, or of its model,
+    beside the models that the recipe names. Raises what `plan` raises."""
+    folders = Folders(trained)
+    if recipe.train.export.every_epoch:
+        exports = {f"epoch {number}": folders.epoch(number) for number in range(1, recipe.train.epochs + 1)}
+    else:
+        exports = {recipe.name: folders.model}
+    models = [EndpointConfig(name=name, folder=str(folder)) for name, folder in exports.items()]
+    others = [one.model_dump() for one in recipe.eval.models]
+    return plan(output, recipe.eval.replace(models=[*(one.model_dump() for one in models), *others]))
+
+
+def best_epoch(planned: Plan, config: ServeConfig) -> Path:
+    """Evaluate what was planned on the joined cluster; the folder of the best model. Needs Ray.
+
+    Raises OchatError where a judge did not answer: what was said is kept.
+    """
+
+    def natively(model: EndpointConfig, questions: Sequence[Question], ledger: Ledger) -> list[Missing]:
+        return answer_natively(model, questions, ledger, config)
+
+    outcome = evaluate(planned, natively, ask_models=True, ask_judges=True)
+    print(conclude(planned, outcome), flush=True)
+    if outcome.failed:
+        raise OchatError(f"{planned.output}: the evaluation is not complete, so that no epoch is the best")
+    folders = {one.name: Path(one.folder) for one in planned.config.models if one.folder is not None}
+    ranked = ranking(outcome.judgments, planned.figure, planned.rule)
+    return next(folders[one.model] for one in ranked if one.model in folders)
 
 
 def _next(

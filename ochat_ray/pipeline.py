@@ -1,4 +1,4 @@
-"""Prepare, train and serve in one. Each finished stage is recognised by its output and not redone."""
+"""Prepare, train, evaluate and serve in one. Each finished stage is recognised by its output and not redone."""
 
 from __future__ import annotations
 
@@ -25,19 +25,26 @@ def pipeline(
 ) -> None:
     """From saved chats to a served model: OUTPUT/data as planned, OUTPUT/train, then the endpoint. Needs Ray.
 
+    Where the recipe names judges, every export of the training is evaluated in between, OUTPUT/eval, and the
+    best is served.
     With `wait` the endpoint stays up until the program is interrupted, else it is left to the cluster.
     Raises what each stage raises, DataError where no conversation is kept, and ConfigError at once for a port
-    that is busy on this machine.
+    that is busy on this machine or an evaluation that does not hold together.
     """
     if wait:  # else the endpoint is the cluster's, and may be up already
         require_free_port(recipe.serve.host, recipe.serve.port, option="serve.port=N")
     from ochat_ray.data.outcome import require_kept
     from ochat_ray.data.pipeline import carry_out
+    from ochat_ray.evaluation import best_epoch, epochs_plan
     from ochat_ray.train.run import train
 
+    judged = epochs_plan(output / "eval", output / "train", recipe) if recipe.eval.judges else None
     require_kept(carry_out(planned)["counts"], str(output / "data"))
-    result = train(output / "data", base, output / "train", recipe)
-    serve(result.model, recipe.serve, wait=wait)
+    model = train(output / "data", base, output / "train", recipe).model
+    if judged is not None:
+        model = best_epoch(judged, recipe.serve)
+        print(f"best by {judged.figure}: {model}", flush=True)
+    serve(model, recipe.serve, wait=wait)
 
 
 def serve(model: Path, config: ServeConfig, *, also: Mapping[str, Path] | None = None, wait: bool) -> None:

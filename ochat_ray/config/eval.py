@@ -95,6 +95,11 @@ class EvalConfig(StrictModel):
     rule: Literal["mean", "agree"] | None = None
     """How both orders make one outcome: by their mean, or a tie unless they agree; null for agreement of
     verdicts and the mean of scores."""
+    figure: Literal["grade", "win_rate", "percent", "rating"] | None = None
+    """By what the best model is named: mean grade, win rate or percentage against the baseline, or
+    Bradley-Terry rating over all pairs; null for grade, win rate or rating, by what there is."""
+    references: tuple[str, ...] = ()
+    """Published figures that the report shows beside ours: alpaca_eval_1, alpaca_eval_2, vicuna_bench."""
     budget: float | None = Field(None, gt=0)
     """What all replies may cost, in your currency; nothing is asked that could go beyond it."""
     cache: str | None = None

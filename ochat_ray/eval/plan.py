@@ -12,7 +12,10 @@ from ochat_ray.eval.answers import Answers, read_answers
 from ochat_ray.eval.judges import Case, cases
 from ochat_ray.eval.prompts import Prompt, load_prompt
 from ochat_ray.eval.questions import read_questions
+from ochat_ray.eval.ranking import Name
 from ochat_ray.eval.records import Question
+from ochat_ray.eval.report.reference import published
+from ochat_ray.eval.statistics.pairs import Rule
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,18 @@ class Plan:
     @property
     def ledger(self) -> Path:
         return Path(self.config.cache) if self.config.cache else self.output / "exchanges.jsonl"
+
+    @property
+    def rule(self) -> Rule:
+        """How both orders make one outcome."""
+        return self.config.rule or ("agree" if self.prompt.reads == "verdict" else "mean")
+
+    @property
+    def figure(self) -> Name:
+        """By what the best model is named."""
+        if not self.prompt.pairwise:
+            return "grade"
+        return self.config.figure or ("win_rate" if self.config.baseline else "rating")
 
     def cases(self, answers: Mapping[str, Answers]) -> Iterator[Case]:
         """What every judge is asked about these answers."""
@@ -53,6 +68,7 @@ def plan(output: Path, config: EvalConfig) -> Plan:
     for model, answers in given.items():
         _check_answers(model, answers, questions, config.questions or "the shipped ones")
     _check_names([*given, *(one.name for one in config.models)], config, prompt)
+    published(config.references)
     return Plan(output, config, questions, prompt, given)
 
 
@@ -78,6 +94,13 @@ def _check_names(names: list[str], config: EvalConfig, prompt: Prompt) -> None:
         )
     if config.baseline is not None and config.baseline not in names:
         raise ConfigError(f"eval.baseline = {config.baseline!r}: no such model; there are {', '.join(names)}")
+    if config.figure is not None and (config.figure == "grade") is prompt.pairwise:
+        raise ConfigError(
+            f"eval.figure = {config.figure!r}: the prompt {config.prompt!r} gives no such figure; use "
+            f"{'win_rate, percent or rating' if prompt.pairwise else 'grade'}, or leave it out"
+        )
+    if config.figure in ("win_rate", "percent") and config.baseline is None:
+        raise ConfigError(f"eval.figure = {config.figure!r} is against a baseline; name one in eval.baseline")
     if config.judges and prompt.pairwise and len(names) < 2:
         raise ConfigError(
             f"eval.prompt = {config.prompt!r} compares two answers, and there is one model, {names[0]}; give "

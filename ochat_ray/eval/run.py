@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -49,15 +48,6 @@ class Outcome:
     def failed(self) -> int:
         """How much was asked just now in vain."""
         return sum(one.why not in (NOT_ASKED, NOT_GIVEN) for one in self.missing)
-
-    def account(self) -> str:
-        """What was used, and what is missing and why, for people."""
-        lines = [f"used     {one}" for one in self.bills]
-        reasons = Counter((one.name, one.why) for one in self.missing)
-        lines += [f"missing  {count:,} of {name}: {why}" for (name, why), count in reasons.most_common(10)]
-        if len(reasons) > 10:
-            lines.append(f"missing  more, for {len(reasons) - 10:,} further reasons")
-        return "\n".join(lines)
 
 
 def evaluate(plan: Plan, natively: Natively, *, ask_models: bool, ask_judges: bool) -> Outcome:
