@@ -27,8 +27,8 @@ STRENGTHS = np.logspace(-4, 4, 10)  # scikit-learn's C: the greater, the less is
 FOLDS = 5
 GAMED_WEIGHT = 0.2 / 2  # the outputs of two gamed models share 0.2
 SEED = 123
-# liblinear takes the one label it finds for the positive one: with shares just off 0 and 1 it finds both.
-SHARE_MARGIN = 1e-9
+# Weight of a label that no row has: liblinear takes the only one it finds for the positive one.
+ABSENT = 1e-9
 RESAMPLES = 200
 
 
@@ -167,30 +167,35 @@ def _design(rows: Rows, gamed: Rows | None) -> _Design:
 
 def _strength(design: _Design) -> float:
     """The one whose weighted log-loss on folds left out is least."""
-    folds = list(GroupKFold(FOLDS).split(design.terms_NF, groups=np.arange(len(design.share_N))))
-    losses = [
-        np.mean([_loss(_fit(_part(design, kept), strength), _part(design, left)) for kept, left in folds])
-        for strength in STRENGTHS
-    ]
-    return float(STRENGTHS[int(np.argmin(losses))])
+    losses = []
+    for kept, left in GroupKFold(FOLDS).split(design.terms_NF, groups=np.arange(len(design.share_N))):
+        random = np.random.RandomState(SEED)  # one stream for a fold's fits, as in scikit-learn's own search
+        fitted = [_fit(_part(design, kept), strength, random) for strength in STRENGTHS]
+        losses.append([_loss(weights, _part(design, left)) for weights in fitted])
+    return float(STRENGTHS[int(np.argmin(np.mean(losses, axis=0)))])
 
 
 def _part(design: _Design, rows: NDArray[np.intp]) -> _Design:
     return _Design(design.terms_NF[rows], design.share_N[rows], design.weight_N[rows])
 
 
-def _fit(design: _Design, strength: float) -> Weights:
+def _fit(design: _Design, strength: float, random: int | np.random.RandomState = SEED) -> Weights:
     """A share is learnt from two copies of its row, labels 1 and 0, weighted by it and by what it leaves."""
-    share_N = np.clip(design.share_N, SHARE_MARGIN, 1 - SHARE_MARGIN)
+    copies = [design.share_N * design.weight_N, (1 - design.share_N) * design.weight_N]
+    if not copies[0].any() or not copies[1].any():
+        copies = [copy_N + ABSENT for copy_N in copies]
+    used_F: NDArray[np.bool_] = np.any(design.terms_NF, axis=0)
     solver = LogisticRegression(
-        C=strength, l1_ratio=1, solver="liblinear", fit_intercept=False, random_state=SEED
+        C=strength, l1_ratio=1, solver="liblinear", fit_intercept=False, random_state=random
     )
     solver.fit(
-        np.concatenate([design.terms_NF, design.terms_NF]),
-        np.repeat([1, 0], len(share_N)),
-        sample_weight=np.concatenate([share_N * design.weight_N, (1 - share_N) * design.weight_N]),
+        np.concatenate([design.terms_NF, design.terms_NF])[:, used_F],
+        np.repeat([1, 0], len(design.share_N)),
+        sample_weight=np.concatenate(copies),
     )
-    return Weights(*map(float, solver.coef_[0]))
+    weights_F = np.zeros(len(used_F))
+    weights_F[used_F] = solver.coef_[0]
+    return Weights(*weights_F.tolist())
 
 
 def _loss(weights: Weights, design: _Design) -> float:
