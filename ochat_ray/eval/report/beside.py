@@ -15,6 +15,8 @@ MOST_BYTES = 10_000_000
 """Of all texts together as HTML: a page of more is slow to open."""
 MARKUP_BYTES = 400
 """Of HTML around a text, about."""
+MOST_SAMPLES = 3
+"""Replies to one request of a judge."""
 MOST_TEXT = 6_000
 """Characters of one text; what is cut is told."""
 
@@ -29,7 +31,7 @@ def side_by_side(
     """Questions in their order: all if they are few, else the most doubtful ones and a spread of the rest."""
     said: dict[str, list[Judgment]] = {name: [] for name in chosen(order, doubtful)}
     for judgment in judgments:
-        if judgment.question in said:
+        if judgment.question in said and judgment.sample < MOST_SAMPLES:
             said[judgment.question].append(judgment)
     found: dict[str, SideBySide] = {}
     room = MOST_BYTES
@@ -66,7 +68,7 @@ def _one(
     models = [model for model in baselines if model not in by_model] + list(by_model)
     return SideBySide(
         question=name,
-        category=question.category if question else replies[0].category,
+        category=question.category if question else replies[0].category if replies else "",
         turns=tuple(map(cut, question.turns)) if question else (),
         answers=tuple(
             Shown(

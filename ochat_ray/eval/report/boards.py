@@ -33,6 +33,14 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """A model's figure, the percentage of the baseline's score where there is one, else the win rate."""
+
+    axis: Axis
+    parts: list[Part]
+
+
+@dataclass(frozen=True)
 class Ranked:
     """A model of a board."""
 
@@ -40,7 +48,7 @@ class Ranked:
     win_rate: Whisker
     percent: Whisker | None
     plot: LengthPlot | None
-    calibration: list[Part]
+    calibration: Calibration | None
 
 
 @dataclass(frozen=True)
@@ -61,8 +69,6 @@ class Board:
     ranked: list[Ranked]
     heat: Heat
     percent: Axis | None
-    calibration: Axis
-    """Of the percentage of the baseline's score where there is one, else of the win rate."""
 
     @property
     def both_orders(self) -> bool:
@@ -111,8 +117,6 @@ def _board(baseline: str, judge: str, groups: list[PairGroup]) -> Board:
     percent = None
     if any(one.percent for one in groups):
         percent = axis_of((one.percent for one in groups), 100, PERCENT_STEP)
-    parts = [_figure(part) for one in groups for part in one.calibration]
-    calibration = axis_of(parts, 100, PERCENT_STEP) if percent else PERCENT
     return Board(
         baseline=baseline,
         judge=judge,
@@ -122,7 +126,7 @@ def _board(baseline: str, judge: str, groups: list[PairGroup]) -> Board:
                 win_rate=whisker(one.win_rate, PERCENT),
                 percent=whisker(one.percent, percent) if one.percent and percent else None,
                 plot=length_plot(one),
-                calibration=[_part(part, calibration) for part in one.calibration],
+                calibration=_calibration(one.calibration),
             )
             for one in groups
         ],
@@ -134,16 +138,19 @@ def _board(baseline: str, judge: str, groups: list[PairGroup]) -> Board:
             Counter({name: tally.total for one in groups for name, tally in one.by_category.items()}),
         ),
         percent=percent,
-        calibration=calibration,
     )
 
 
-def _figure(part: Calibrated) -> Figure:
-    return part.percent or part.win_rate
+def _calibration(parts: Sequence[Calibrated]) -> Calibration | None:
+    if not parts:
+        return None
+    figures = [part.percent or part.win_rate for part in parts]
+    axis = axis_of(figures, 100 if parts[0].percent else 50, PERCENT_STEP)
+    drawn = [_part(part, figure, axis) for part, figure in zip(parts, figures, strict=True)]
+    return Calibration(axis, drawn)
 
 
-def _part(part: Calibrated, axis: Axis) -> Part:
-    figure = _figure(part)
+def _part(part: Calibrated, figure: Figure, axis: Axis) -> Part:
     width = None if figure.low is None or figure.high is None else figure.high - figure.low
     return Part(part.orders, ORDERS[part.orders], part.samples, whisker(figure, axis), words(width))
 

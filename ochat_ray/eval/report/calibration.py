@@ -26,14 +26,13 @@ def calibration(judgments: Sequence[Judgment], rule: Rule) -> tuple[Calibrated, 
 
 
 def _parts(swapped: set[bool], samples: int) -> Iterator[tuple[Orders, int]]:
-    """Each order by itself with one sample and with all, and both orders with 1, 2, 4, ... and all."""
-    doubled = sorted({*(2**n for n in range(samples.bit_length()) if 2**n < samples), samples})
+    """Orders with 1, 2, 4, ... and all samples; where there are both, each by itself with 1 and all only."""
     single: list[Orders] = [name for name in ("model_first", "baseline_first") if {*SWAPPED[name]} <= swapped]
-    if len(single) == 2:
-        yield from ((name, count) for count in sorted({1, samples}) for name in single)
-        yield from (("both", count) for count in doubled)
-    else:
-        yield from ((single[0], count) for count in doubled)
+    for count in sorted({*(2**n for n in range(samples.bit_length())), samples}):
+        if len(single) == 1 or count in (1, samples):
+            yield from ((name, count) for name in single)
+        if len(single) == 2:
+            yield "both", count
 
 
 def _calibrated(judgments: Sequence[Judgment], rule: Rule, orders: Orders, samples: int) -> Calibrated | None:

@@ -45,7 +45,7 @@ def length_plot(group: PairGroup) -> LengthPlot | None:
         return None
     sizes = sorted(abs(difference) for difference, _ in known)
     reach = _round_up(max(1, sizes[min(len(sizes) - 1, int(0.98 * len(sizes)))]))
-    most = max([1.0, *(abs(row.value - row.against) for _, row in known)]) if group.scored else 1.0
+    most = math.ceil(max([1.0, *(abs(row.value - row.against) for _, row in known)])) if group.scored else 1
     places = [
         (500 + 500 * max(-1, min(1, difference / reach)), 500 - 470 * _better(row, group.scored) / most)
         for difference, row in known
@@ -58,8 +58,8 @@ def length_plot(group: PairGroup) -> LengthPlot | None:
         ),
         trend=_trend(places),
         reach=reach,
-        top=f"+{most:g} points" if group.scored else "won",
-        bottom=f"\u2212{most:g} points" if group.scored else "lost",
+        top=f"+{most} points" if group.scored else "won",
+        bottom=f"\u2212{most} points" if group.scored else "lost",
         shown=len(drawn),
         of=len(known),
         longer=_won([row for difference, row in known if difference > 0]),

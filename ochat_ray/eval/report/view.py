@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ochat_ray.eval.report.beside import MOST_SAMPLES
 from ochat_ray.eval.report.boards import Board, GradeBoard, boards, grade_boards
 from ochat_ray.eval.report.charts import Axis, Whisker, axis_of, whisker, words
 from ochat_ray.eval.report.schema import (
@@ -103,6 +104,8 @@ def context(report: Report) -> dict[str, Any]:
         "lacking": lacking[:MOST_REASONS],
         "reasons": len(lacking),
         "bills": _bills(report.bills),
+        "samples": max((part.samples for one in report.pairs for part in one.calibration), default=1),
+        "most_samples": MOST_SAMPLES,
         "numbers": {one.side.question: one.number for one in beside},
         "several_judges": len({one.judge for one in made} | {one.judge for one in graded}) > 1,
         "several_baselines": len({one.baseline for one in made}) > 1,
