@@ -16,6 +16,8 @@ import openai
 import pytest
 
 from ochat_ray.sample import questions, write_pages
+from tests.eval.scripted import Scripted
+from tests.listening import listening
 from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -93,7 +95,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
 
 def test_jobs_are_short_and_name_their_submit_line() -> None:
     jobs = sorted((ROOT / "jobs").glob("*.py"))
-    assert {job.stem for job in jobs} >= {"prepare", "train", "serve", "pipeline"}
+    assert {job.stem for job in jobs} >= {"prepare", "train", "serve", "pipeline", "evaluate"}
     for job in jobs:
         text = job.read_text()
         assert len(text.splitlines()) < 20
@@ -135,19 +137,32 @@ def test_the_way_by_jobs(head: Head, tmp_path: Path) -> None:
 
 
 def test_pipeline_job(head: Head, tmp_path: Path) -> None:
+    """With two epochs, which a judge grades."""
     write_pages(tmp_path / "pages" / "ShareGPT")
     base = tmp_path / "base"
     subprocess.run([sys.executable, "-m", "ochat_ray", "base", str(base), *TINY, *SHORT], check=True)
-    done = head.submit(
-        "jobs/pipeline.py",
-        str(tmp_path / "pages"),
-        str(tmp_path / "out"),
-        "--base",
-        str(base),
-        *TINY,
-        *SHORT,
-        f"serve.port={head.endpoint}",
-    )
+    judge = Scripted(lambda body, _: f"[[{5 + len(json.dumps(body)) % 5}]]")
+    with listening(judge.api) as url:
+        judges = json.dumps([{"name": "judge", "url": f"{url}/v1"}])
+        done = head.submit(
+            "jobs/pipeline.py",
+            str(tmp_path / "pages"),
+            str(tmp_path / "out"),
+            "--base",
+            str(base),
+            *TINY,
+            *SHORT,
+            "train.epochs=2",
+            "train.export.every_epoch=true",
+            f"eval.judges={judges}",
+            "eval.prompt=grade",
+            "eval.limit=2",
+            f"serve.port={head.endpoint}",
+        )
     assert done.returncode == 0, done.stdout + done.stderr
+    grade = json.loads((tmp_path / "out/eval/eval.json").read_text())["grades"]
+    assert {one["model"] for one in grade} == {"epoch 1", "epoch 2"}
+    assert f"best by grade: {tmp_path / 'out/train/epochs'}/" in done.stdout
+    assert "eval.html" in done.stdout
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{head.endpoint}/v1", api_key="none")
     assert [model.id for model in client.models.list()] == ["openchat"]
