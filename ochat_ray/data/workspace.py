@@ -28,6 +28,7 @@ SOURCES = (
     "columns.py",
     "conversation.py",
     "errors.py",
+    "html_page.py",
     "manifest.py",
     "model_types",
     "template.py",

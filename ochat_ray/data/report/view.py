@@ -24,13 +24,12 @@ from ochat_ray.data.report.charts import (
 )
 from ochat_ray.data.report.names import language_name, model_name, topic_name
 from ochat_ray.data.report.schema import Map, Report, Tokens
+from ochat_ray.html_page import shown
 
 MOST_ROWS = 12
 """Rows of a table that are shown at once; the rest can be opened."""
 
 _TAG = re.compile(r"<[^<>]*>")
-# What HTML cannot hold, or would change: shown by its picture.
-_CONTROLS = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n\r"} | {0x7F: 0x2421}
 
 
 @dataclass(frozen=True)
@@ -106,11 +105,6 @@ def context(report: Report) -> dict[str, Any]:
         "clusters": _cluster_sizes(report),
         "map": _map(report.map) if report.map and report.map.points else None,
     }
-
-
-def shown(text: str) -> str:
-    """A text with the control characters that HTML cannot hold as pictures; nothing else is touched."""
-    return text.translate(_CONTROLS)
 
 
 def tags(html: str) -> Markup:
