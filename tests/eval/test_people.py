@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ochat_ray.errors import DataError
 from ochat_ray.eval.formats import labels
 from ochat_ray.eval.people import COLUMNS, GUARDED, read_from_people, with_people, write_for_people
-from ochat_ray.eval.published import _qlora_reviews
+from ochat_ray.eval.published.vicuna import qlora_reviews
 from ochat_ray.eval.records import Answer, Judgment, Question
 from ochat_ray.eval.statistics import pairs
 from ochat_ray.eval.statistics.agreement import agreement
@@ -158,7 +158,7 @@ def test_people_raise_the_agreement_with_people(public: Path, tmp_path: Path) ->
     people = labels.read_faireval(public / "faireval/human.txt")
     words = {"VICUNA13B": 1.0, "TIE": 0.5, "CHATGPT": 0.0}
     human = {str(number): words[label] for number, label in enumerate(people, 1)}
-    rows = pairs.pairs(_qlora_reviews(public, "vicuna-13b"))
+    rows = pairs.pairs(qlora_reviews(public, "vicuna-13b"))
     doubtful = pairs.for_people(rows)
     sheet = Sheet(tmp_path / "people.csv", [row.question for row in doubtful])
     filled = [
