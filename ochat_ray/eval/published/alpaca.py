@@ -16,7 +16,7 @@ from ochat_ray.eval.statistics.alpaca import win_rate
 from ochat_ray.eval.statistics.length_control import Foretold, length_controlled, refit, rows_of
 
 PREFERENCE = 2e-6  # a preference, from log-probabilities as they were published
-REFITTED = 0.16  # percent: the published regularising rows have the true terms, and preferences alike
+REFITTED = 0.16  # percent: the regularising rows that are public have true terms, but a surrogate's shares
 CONTROLLED = "length_controlled_winrate"
 
 

@@ -116,7 +116,8 @@ def length_controlled_win_rate(
     no gamed outputs were judged on them. Then the regression has the terms length and model only and is not
     shrunk: the strength that cross-validation chooses on some tens of questions is often one that shrinks
     the model's weight to 0, and so the win rate to 50 (in four of ten simulations with 80 questions of which
-    60 % are won). Such a figure is to be compared with others of the same questions and baseline only.
+    60 % are won). Such a figure is to be compared with others of the same questions and baseline only; where
+    nearly all answers of the model are longer, or shorter, it is an extrapolation, and its interval is wide.
 
     A row is a question and turn with both orders and all samples, which the `rule` makes one: the mean share
     where the judge gave verdicts and the rule is `mean`, the outcome otherwise. The interval is the
