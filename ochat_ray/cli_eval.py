@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RECIPE = "openchat"
 Run = Callable[[argparse.Namespace], int | None]
+FORMATS = ("fastchat", "alpaca_eval")
 ASKING = {
     "run": "let models answer and judges judge, and make the report",
     "answer": "let models answer only",
@@ -41,6 +42,19 @@ def add_actions(evaluate: argparse.ArgumentParser, recipe: Callable[[argparse.Ar
             sub.add_argument(
                 "--estimate", action="store_true", help="tell requests, tokens, cost and time; ask nothing"
             )
+    export = action("export", _export, "write answers and judgments as files of FastChat or alpaca_eval")
+    export.add_argument("output", type=Path, help="folder of an evaluation")
+    export.add_argument("folder", type=Path, help="folder to write")
+    export.add_argument("--as", dest="form", choices=FORMATS, required=True, help="whose files")
+    people = action("people", _people, "let people judge what a judge is unsure about")
+    people.add_argument("output", type=Path, help="folder of an evaluation")
+    people.add_argument(
+        "file",
+        type=Path,
+        help="CSV: written for people to fill in, or where it is there, read as they filled it",
+    )
+    people.add_argument("--model", help="whose answers (default: the only model)")
+    people.add_argument("--judge", help="which judge's doubts (default: the only judge)")
     tasks = action("tasks", _tasks, "academic benchmarks by lm-eval, over the models' endpoints")
     tasks.add_argument("output", type=Path, help="folder to write; results join the report in it")
     tasks.add_argument("--task", action="append", required=True, help="name of a task; may be repeated")
@@ -61,10 +75,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
-    from ochat_ray.eval.plan import plan
+    from ochat_ray.eval.plan import make_plan
     from ochat_ray.eval.run import estimates
 
-    planned = plan(args.output, recipe.eval)
+    planned = make_plan(args.output, recipe.eval)
     ask_models, ask_judges = args.action in ("run", "answer"), args.action in ("run", "judge")
     if ask_judges and not recipe.eval.judges:
         raise ConfigError(
@@ -91,14 +105,32 @@ def _carry_out(
     return 1 if outcome.failed else 0
 
 
+def _export(args: argparse.Namespace) -> None:
+    from ochat_ray.eval.export import export
+    from ochat_ray.eval.run import reopen
+
+    _, outcome = reopen(args.output)
+    for path in export(outcome, args.folder, args.form):
+        print(path)
+
+
+def _people(args: argparse.Namespace) -> None:
+    from ochat_ray.eval.hitlc import calibrated, write_doubts
+    from ochat_ray.eval.run import reopen
+
+    plan, outcome = reopen(args.output)
+    step = calibrated if args.file.exists() else write_doubts
+    print(step(args.file, outcome, plan.config.rule, model=args.model, judge=args.judge))
+
+
 def _tasks(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
-    from ochat_ray.eval.plan import plan
+    from ochat_ray.eval.plan import make_plan
     from ochat_ray.eval.tasks import run_tasks, table
 
-    planned = plan(args.output, recipe.eval)
+    planned = make_plan(args.output, recipe.eval)
     for model in planned.config.models:
         if model.folder is not None:
             raise ConfigError(f"eval.models: {model.name} is a folder; serve it and give its url")

@@ -17,7 +17,7 @@ from ochat_ray.eval.asking.asker import reply_of
 from ochat_ray.eval.asking.exchange import Ask, Missing
 from ochat_ray.eval.asking.ledger import Ledger
 from ochat_ray.eval.conclude import conclude
-from ochat_ray.eval.plan import Plan, plan
+from ochat_ray.eval.plan import Plan, make_plan
 from ochat_ray.eval.ranking import ranking
 from ochat_ray.eval.records import Question
 from ochat_ray.eval.run import Natively, evaluate
@@ -74,7 +74,7 @@ def answer_natively(
 
 def epochs_plan(output: Path, trained: Path, recipe: Recipe) -> Plan:
     """The evaluation of what a training below `trained` exports at the end of each epoch, or of its model,
-    beside the models that the recipe names. Raises what `plan` raises."""
+    beside the models that the recipe names. Raises what `make_plan` raises."""
     folders = Folders(trained)
     if recipe.train.export.every_epoch:
         exports = {f"epoch {number}": folders.epoch(number) for number in range(1, recipe.train.epochs + 1)}
@@ -82,7 +82,7 @@ def epochs_plan(output: Path, trained: Path, recipe: Recipe) -> Plan:
         exports = {recipe.name: folders.model}
     models = [EndpointConfig(name=name, folder=str(folder)) for name, folder in exports.items()]
     others = [one.model_dump() for one in recipe.eval.models]
-    return plan(output, recipe.eval.replace(models=[*(one.model_dump() for one in models), *others]))
+    return make_plan(output, recipe.eval.replace(models=[*(one.model_dump() for one in models), *others]))
 
 
 def best_epoch(planned: Plan, config: ServeConfig) -> Path:
@@ -99,7 +99,7 @@ def best_epoch(planned: Plan, config: ServeConfig) -> Path:
     if outcome.failed:
         raise OchatError(f"{planned.output}: the evaluation is not complete, so that no epoch is the best")
     folders = {one.name: Path(one.folder) for one in planned.config.models if one.folder is not None}
-    ranked = ranking(outcome.judgments, planned.figure, planned.rule)
+    ranked = ranking(outcome.judgments, planned.figure, planned.config.rule)
     return next(folders[one.model] for one in ranked if one.model in folders)
 
 

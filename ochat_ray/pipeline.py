@@ -1,4 +1,4 @@
-"""Prepare, train, evaluate and serve in one. Each finished stage is recognised by its output and not redone."""
+"""Prepare, train, evaluate and serve in one. Finished stages are known by their output."""
 
 from __future__ import annotations
 

@@ -79,6 +79,9 @@ class EvalConfig(StrictModel):
     """Models that answer."""
     answers: tuple[str, ...] = ()
     """Files of answers that there are: FastChat's, Vicuna's, alpaca_eval's, or of another evaluation."""
+    judgments: tuple[str, ...] = ()
+    """Files of judgments that there are: alpaca_eval's annotations.json, FastChat's single and pair files, or
+    of another evaluation."""
     baseline: str | None = None
     """Name of the model that all others are compared with; null compares every pair."""
     judges: tuple[EndpointConfig, ...] = ()

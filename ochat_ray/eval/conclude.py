@@ -24,7 +24,7 @@ def conclude(plan: Plan, outcome: Outcome) -> str:
         outcome.judgments,
         answers=[answer for of_model in outcome.answers.values() for answer in of_model.values()],
         questions=outcome.questions,
-        rule=plan.rule,
+        rule=plan.config.rule,
         published=published(plan.config.references),
         ratings=_ratings(outcome),
         tasks=read_results(plan.output),
@@ -57,7 +57,7 @@ def _lines(plan: Plan, outcome: Outcome) -> Iterator[str]:
 
 def _ranked(plan: Plan, outcome: Outcome) -> Iterator[str]:
     try:
-        ranked = ranking(outcome.judgments, plan.figure, plan.rule)
+        ranked = ranking(outcome.judgments, plan.figure, plan.config.rule)
     except DataError as error:  # e.g. two models that no game connects
         yield f"no ranking: {error}"
         return

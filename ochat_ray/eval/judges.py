@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,6 +12,7 @@ from ochat_ray.eval import parse
 from ochat_ray.eval.answers import Answers
 from ochat_ray.eval.asking.asker import Asker, NotAnswered, each
 from ochat_ray.eval.asking.exchange import Ask, Missing, Reply, request_of
+from ochat_ray.eval.formats.alpaca import is_switched
 from ochat_ray.eval.prompts import Prompt
 from ochat_ray.eval.records import Answer, Judgment, Question
 from ochat_ray.progress import Progress
@@ -153,6 +153,4 @@ def _orders(question: Question, orders: Orders) -> tuple[bool, ...]:
         return False, True
     if orders == "model_first":
         return (False,)
-    # As AlpacaEval draws: the baseline is its first output, which is shown second where the two are switched.
-    drawn = random.Random(f"is_switched_outputs{question.turns[0]}0").choices([False, True])[0]
-    return (not drawn,)
+    return (not is_switched(question.turns[0]),)  # as AlpacaEval draws

@@ -9,40 +9,39 @@ from pathlib import Path
 from ochat_ray.config.eval import EvalConfig
 from ochat_ray.errors import ConfigError, DataError
 from ochat_ray.eval.answers import Answers, read_answers
+from ochat_ray.eval.formats.judgments import read_judgments
 from ochat_ray.eval.judges import Case, cases
 from ochat_ray.eval.prompts import Prompt, load_prompt
 from ochat_ray.eval.questions import read_questions
 from ochat_ray.eval.ranking import Name
-from ochat_ray.eval.records import Question
+from ochat_ray.eval.records import Judgment, Question
 from ochat_ray.eval.report.reference import published
-from ochat_ray.eval.statistics.pairs import Rule
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Questions, the judges' prompt, and the answers that were there already, by model."""
+    """Questions, the judges' prompt, and answers (by model) and judgments that were there already."""
 
     output: Path
     config: EvalConfig
     questions: list[Question]
     prompt: Prompt
     given: dict[str, Answers]
+    given_judgments: list[Judgment]
 
     @property
     def ledger(self) -> Path:
         return Path(self.config.cache) if self.config.cache else self.output / "exchanges.jsonl"
 
     @property
-    def rule(self) -> Rule:
-        """How both orders make one outcome."""
-        return self.config.rule or ("agree" if self.prompt.reads == "verdict" else "mean")
-
-    @property
     def figure(self) -> Name:
         """By what the best model is named."""
-        if not self.prompt.pairwise:
+        if self.config.figure is not None:
+            return self.config.figure
+        given = {one.baseline for one in self.given_judgments}
+        if given == {None} or not (given or self.prompt.pairwise):
             return "grade"
-        return self.config.figure or ("win_rate" if self.config.baseline else "rating")
+        return "win_rate" if self.config.baseline or len(given) == 1 else "rating"
 
     def cases(self, answers: Mapping[str, Answers]) -> Iterator[Case]:
         """What every judge is asked about these answers."""
@@ -57,7 +56,7 @@ class Plan:
         )
 
 
-def plan(output: Path, config: EvalConfig) -> Plan:
+def make_plan(output: Path, config: EvalConfig) -> Plan:
     """Read questions, prompt and given answers.
 
     Raises ConfigError or DataError naming file, line or key for what does not hold together.
@@ -67,9 +66,11 @@ def plan(output: Path, config: EvalConfig) -> Plan:
     given = _given(config)
     for model, answers in given.items():
         _check_answers(model, answers, questions, config.questions or "the shipped ones")
+    categories = {question.id: question.category for question in questions}
+    judgments = [one for file in config.judgments for one in read_judgments(Path(file), categories)]
     _check_names([*given, *(one.name for one in config.models)], config, prompt)
     published(config.references)
-    return Plan(output, config, questions, prompt, given)
+    return Plan(output, config, questions, prompt, given, judgments)
 
 
 def _given(config: EvalConfig) -> dict[str, Answers]:
@@ -83,10 +84,10 @@ def _given(config: EvalConfig) -> dict[str, Answers]:
 
 
 def _check_names(names: list[str], config: EvalConfig, prompt: Prompt) -> None:
-    if not names:
+    if not names and not config.judgments:
         raise ConfigError(
             "nothing to evaluate: name models in eval.models, e.g. eval.models='[{name: openchat}]', or "
-            "files of answers in eval.answers"
+            "files in eval.answers or eval.judgments"
         )
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(

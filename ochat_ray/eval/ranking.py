@@ -12,7 +12,7 @@ from ochat_ray.errors import DataError
 from ochat_ray.eval.records import Judgment
 from ochat_ray.eval.statistics.bradley_terry import ratings
 from ochat_ray.eval.statistics.grades import grade_figures
-from ochat_ray.eval.statistics.pairs import Rule, pair_figures
+from ochat_ray.eval.statistics.pairs import Rule, pair_figures, rule_for
 
 Name = Literal["grade", "win_rate", "percent", "rating"]
 
@@ -24,14 +24,15 @@ class Ranked(NamedTuple):
     value: float
 
 
-def ranking(judgments: Sequence[Judgment], figure: Name, rule: Rule) -> list[Ranked]:
+def ranking(judgments: Sequence[Judgment], figure: Name, rule: Rule | None) -> list[Ranked]:
     """The models of judgments, the best first: by their mean grade, win rate or percentage against one
     baseline, or Bradley-Terry rating over all pairs. A model of which a judge said nothing that could be
-    understood, or which has no such figure, is left out.
+    understood, or which has no such figure, is left out. Without a rule for both orders it is the usual one.
 
     Raises DataError where no model is left.
     """
     found: dict[str, list[float]] = defaultdict(list)
+    judgments = [one for one in judgments if (one.baseline is None) is (figure == "grade")]
     if figure == "rating":
         for part in _split(judgments, lambda one: (one.judge,)):
             for row in ratings(part):
@@ -48,10 +49,10 @@ def ranking(judgments: Sequence[Judgment], figure: Name, rule: Rule) -> list[Ran
     return sorted(rows, key=lambda row: -row.value)
 
 
-def _figure(judgments: Sequence[Judgment], figure: Name, rule: Rule) -> float:
+def _figure(judgments: Sequence[Judgment], figure: Name, rule: Rule | None) -> float:
     if figure == "grade":
         return grade_figures(judgments).average.value
-    figures = pair_figures(judgments, rule)
+    figures = pair_figures(judgments, rule or rule_for(judgments))
     if figure == "win_rate":
         return figures.win_rate_adjusted.value
     return figures.percent_of_baseline.value if figures.percent_of_baseline else math.nan

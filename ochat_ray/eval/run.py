@@ -7,12 +7,15 @@ settings: any step can be done again, with other settings too, and nothing is as
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from ochat_ray.config.eval import EndpointConfig
+from ochat_ray.config.eval import EndpointConfig, EvalConfig
+from ochat_ray.errors import DataError
 from ochat_ray.eval import answers as answering
 from ochat_ray.eval.answers import Answers, answers_path, asks_to_expect, known_replies
 from ochat_ray.eval.asking.asker import Asker
@@ -20,9 +23,10 @@ from ochat_ray.eval.asking.bill import Bill, Budget, Estimate, bill, estimate
 from ochat_ray.eval.asking.exchange import Missing, Reply
 from ochat_ray.eval.asking.ledger import Ledger, opened
 from ochat_ray.eval.judges import JUDGMENT_TOKENS, Case, ask_judge, judge_ask, judgment
-from ochat_ray.eval.plan import Plan
+from ochat_ray.eval.plan import Plan, make_plan
 from ochat_ray.eval.records import Answer, Judgment, Question, write_records
 from ochat_ray.manifest import write_json
+from ochat_ray.strict import parse
 
 JUDGMENTS, MISSING, SETTINGS = "judgments.jsonl", "missing.jsonl", "evaluation.json"
 NOT_ASKED, NOT_GIVEN = "not asked yet", "not in the file of its answers"
@@ -81,6 +85,20 @@ def estimates(plan: Plan) -> list[Estimate]:
         return models + [_estimate_judge(plan, judge, cases, ledger) for judge in plan.config.judges]
 
 
+def reopen(output: Path) -> tuple[Plan, Outcome]:
+    """An evaluation as it was left, by the settings in its folder. Raises DataError where it is none."""
+    path = output / SETTINGS
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}); run `ochat-ray eval run {output}` first"
+        ) from error
+    plan = make_plan(output, parse(EvalConfig, settings, str(path)))
+    with opened(plan.ledger) as ledger:
+        return plan, _outcome(plan, ledger, {})
+
+
 async def _ask(plan: Plan, ledger: Ledger, failed: Failed, *, ask_models: bool, ask_judges: bool) -> None:
     budget = Budget(plan.config.budget, sum(one.cost for one in _bills(plan, _answers(plan, ledger), ledger)))
     for end in plan.config.models:
@@ -108,7 +126,7 @@ async def _asker(endpoint: EndpointConfig, ledger: Ledger, budget: Budget) -> As
 
 def _outcome(plan: Plan, ledger: Ledger, failed: Failed) -> Outcome:
     answers = _answers(plan, ledger, written=True)
-    judgments: list[Judgment] = []
+    judgments = list(plan.given_judgments)
     missing = _unanswered(plan, answers, ledger, failed)
     for judge in plan.config.judges:
         for case, reply in _said(plan, judge, answers, ledger):

@@ -28,7 +28,7 @@ def read_answers(path: Path) -> list[Answer]:
 
 def write_answers(path: Path, answers: Iterable[Answer]) -> None:
     """A `model_answer` file. Ids of answers come of their content, so that equal answers make equal files."""
-    with writing(path) as aside, aside.open("w", encoding="utf-8") as file:
+    with writing(path) as aside, aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for answer in answers:
             content = json.dumps([answer.question, answer.model, answer.turns])
             row = {
@@ -66,7 +66,7 @@ def read_grades(path: Path, categories: Mapping[str, str] | None = None) -> list
 
 def write_grades(path: Path, judgments: Iterable[Judgment]) -> None:
     """A `*_single.jsonl` that FastChat's show_result reads."""
-    with writing(path) as aside, aside.open("w", encoding="utf-8") as file:
+    with writing(path) as aside, aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for one in judgments:
             if one.baseline is not None:
                 raise DataError(
@@ -122,6 +122,41 @@ def read_verdicts(
             f"{path}: no judgment of {model} against {baseline}; look at model_1 and model_2 in it"
         )
     return found
+
+
+def write_verdicts(path: Path, judgments: Iterable[Judgment]) -> None:
+    """A `*_pair.jsonl` that FastChat's show_result reads, of the first sample; what was not judged in both
+    orders, which it asks for, is left out."""
+    games: dict[tuple[str, str, str, str, int], dict[bool, Judgment]] = {}
+    for one in judgments:
+        if one.baseline is not None and one.sample == 0:
+            key = one.question, one.model, one.baseline, one.judge, one.turn
+            games.setdefault(key, {})[one.swapped] = one
+    with writing(path) as aside, aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        for (question, model, baseline, judge, turn), orders in games.items():
+            if len(orders) < 2:
+                continue
+            row: dict[str, Any] = {
+                "question_id": _number(question),
+                "model_1": model,
+                "model_2": baseline,
+                "g1_winner": _winner(orders[False]),
+                "g2_winner": _winner(orders[True]),
+                "judge": [judge, "pair-v2" if turn == 1 else "pair-v2-multi-turn"],
+                "g1_user_prompt": "",
+                "g1_judgment": orders[False].text,
+                "g2_user_prompt": "",
+                "g2_judgment": orders[True].text,
+                "turn": turn,
+                "tstamp": time.time(),
+            }
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _winner(one: Judgment) -> str:
+    if one.value is None or one.against is None:
+        return "error"
+    return "tie" if one.value == one.against else "model_1" if one.value > one.against else "model_2"
 
 
 def _won(winner: str, names: Mapping[str, str], model: str) -> float | None:

@@ -13,7 +13,16 @@ from ochat_ray.eval.report.calibration import calibration
 from ochat_ray.eval.report.schema import Bias, Figure, GradeGroup, GradeRow, PairGroup, PairRow, Tally, finite
 from ochat_ray.eval.statistics.bootstrap import mean_interval
 from ochat_ray.eval.statistics.grades import grade_figures
-from ochat_ray.eval.statistics.pairs import Pair, PairFigures, Rule, for_people, pair_figures, pairs, scored
+from ochat_ray.eval.statistics.pairs import (
+    Pair,
+    PairFigures,
+    Rule,
+    for_people,
+    pair_figures,
+    pairs,
+    rule_for,
+    scored,
+)
 
 Answers = Mapping[tuple[str, str], Answer]
 """By model and question."""
@@ -22,11 +31,10 @@ Answers = Mapping[tuple[str, str], Answer]
 def pair_group(judgments: Sequence[Judgment], rule: Rule | None, answers: Answers) -> PairGroup | None:
     """Of one model, baseline and judge; None where nothing can be said.
 
-    Without a rule, verdicts must agree in both orders and scores are averaged.
+    Without a rule it is the usual one.
     """
     has_scores = scored(judgments)
-    if rule is None:
-        rule = "agree" if not has_scores and len({j.swapped for j in judgments}) == 2 else "mean"
+    rule = rule or rule_for(judgments)
     found = pairs(judgments, rule)
     if not found:
         return None

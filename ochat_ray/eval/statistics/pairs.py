@@ -129,6 +129,13 @@ def outcome(value: float, against: float) -> float:
     return 0.5 if value == against else float(value > against)
 
 
+def rule_for(judgments: Sequence[Judgment]) -> Rule:
+    """How both orders usually make one outcome: verdicts must agree, scores and shares are averaged."""
+    both = len({j.swapped for j in judgments}) == 2
+    verdicts = all(j.value in (None, 0, 0.5, 1) and j.against in (None, 0, 0.5, 1) for j in judgments)
+    return "agree" if both and verdicts else "mean"
+
+
 def pairs(judgments: Iterable[Judgment], rule: Rule = "mean") -> list[Pair]:
     """One row a question and turn, in the order of the judgments; questions that nothing can be said of are
     left out.

@@ -1,0 +1,93 @@
+"""Human in the loop calibration of a finished evaluation: its doubts go out, people's verdicts come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ochat_ray.errors import DataError
+from ochat_ray.eval.people import read_from_people, with_people, write_for_people
+from ochat_ray.eval.records import Judgment
+from ochat_ray.eval.run import Outcome
+from ochat_ray.eval.statistics.agreement import agreement
+from ochat_ray.eval.statistics.bootstrap import mean_interval
+from ochat_ray.eval.statistics.pairs import Pair, Rule, for_people, pairs, rule_for
+
+NAMES = {1.0: "win", 0.5: "tie", 0.0: "loss"}
+
+
+def write_doubts(
+    file: Path, outcome: Outcome, rule: Rule | None, *, model: str | None, judge: str | None
+) -> str:
+    """Write the questions of greatest entropy (Wang et al. 2023: 20 %) as a CSV; returns what to do with it.
+
+    Raises DataError where a choice is needed, and where the judge is of one mind about everything.
+    """
+    judgments, rows = _compared(outcome, rule, model, judge)
+    doubtful = for_people(rows)
+    if not doubtful:
+        raise DataError(
+            f"{judgments[0].judge} is of one mind about all {len(rows):,} questions; ask more samples"
+        )
+    questions = {question.id: question for question in outcome.questions}
+    own, baseline = (outcome.answers[name] for name in (judgments[0].model, str(judgments[0].baseline)))
+    write_for_people(file, doubtful, questions, own, baseline)
+    return (
+        f"{len(doubtful):,} of {len(rows):,} questions in {file}: fill in `winner` with 1, 2 or tie, and run "
+        "the same command again"
+    )
+
+
+def calibrated(
+    file: Path, outcome: Outcome, rule: Rule | None, *, model: str | None, judge: str | None
+) -> str:
+    """The win rate with people's verdicts in place of the judge's, and how far both agree."""
+    judgments, rows = _compared(outcome, rule, model, judge)
+    verdicts = read_from_people(file)
+    if not verdicts:
+        raise DataError(f"{file}: nobody filled in `winner`; write 1, 2 or tie into it")
+    after = with_people(rows, verdicts)
+    judged = [row for row in rows if (row.question, row.turn) in verdicts]
+    said = agreement(
+        [NAMES[verdicts[row.question, row.turn]] for row in judged], [NAMES[row.outcome] for row in judged]
+    )
+    first = judgments[0]
+    return "\n".join(
+        [
+            f"{first.model} against {first.baseline}, {first.judge}",
+            f"win rate by the judge alone  {_rate(rows)}",
+            f"win rate with people         {_rate(after)}",
+            f"of {len(judged):,} questions that people judged they agree on {100 * said.accuracy:.0f} % "
+            f"(Cohen's kappa {said.kappa:.2f})",
+        ]
+    )
+
+
+def _compared(
+    outcome: Outcome, rule: Rule | None, model: str | None, judge: str | None
+) -> tuple[list[Judgment], list[Pair]]:
+    found = [one for one in outcome.judgments if one.baseline is not None]
+    model = _only(found, lambda one: one.model, model, "--model")
+    judge = _only(found, lambda one: one.judge, judge, "--judge")
+    found = [one for one in found if (one.model, one.judge) == (model, judge)]
+    _only(found, lambda one: str(one.baseline), None, "eval.baseline")
+    return found, pairs(found, rule or rule_for(found))
+
+
+def _only(
+    judgments: Sequence[Judgment], name: Callable[[Judgment], str], chosen: str | None, option: str
+) -> str:
+    names = sorted({name(one) for one in judgments})
+    if chosen is None and len(names) == 1:
+        return names[0]
+    if chosen not in names:
+        there = ", ".join(names) or "none: nothing was compared"
+        raise DataError(f"{option} {chosen or 'is needed'}: there are {there}")
+    return str(chosen)
+
+
+def _rate(rows: Sequence[Pair]) -> str:
+    value, low, high = mean_interval(np.array([row.outcome for row in rows]), 100)
+    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
