@@ -69,7 +69,7 @@ def read_records(kind: type[R], path: Path) -> Iterator[R]:
             known = {name: _tuples(value) for name, value in row.items() if name in names}
             yield kind(**known)
         except TypeError as error:
-            raise DataError(f"{path}:{line}: not a {kind.__name__.lower()}: {error}") from None
+            raise DataError(f"{path}:{line}: no {kind.__name__.lower()}: {error}") from None
 
 
 def write_records(path: Path, records: Iterable[DataclassInstance]) -> None:
