@@ -26,7 +26,7 @@ def test_records_come_back(tmp_path: Path) -> None:
     write_records(tmp_path / "a.jsonl", records)
     assert list(read_records(Judgment, tmp_path / "a.jsonl")) == records
     (tmp_path / "b.jsonl").write_text('{"id": "1", "category": "c"}\n')
-    with pytest.raises(DataError, match=r"b\.jsonl:1: not a question"):
+    with pytest.raises(DataError, match=r"b\.jsonl:1: no question"):
         list(read_records(Question, tmp_path / "b.jsonl"))
     (tmp_path / "c.jsonl").write_text("{}\n\n[1]\n")
     with pytest.raises(DataError, match=r"c\.jsonl:1"):
