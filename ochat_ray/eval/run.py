@@ -100,7 +100,9 @@ def reopen(output: Path) -> tuple[Plan, Outcome]:
 
 
 async def _ask(plan: Plan, ledger: Ledger, failed: Failed, *, ask_models: bool, ask_judges: bool) -> None:
-    budget = Budget(plan.config.budget, sum(one.cost for one in _bills(plan, _answers(plan, ledger), ledger)))
+    limit = plan.config.budget
+    paid = sum(one.cost for one in _bills(plan, _answers(plan, ledger), ledger)) if limit else 0.0
+    budget = Budget(limit, paid)
     for end in plan.config.models:
         if ask_models and end.folder is None:
             _tell(_estimate_model(plan, end, ledger))
