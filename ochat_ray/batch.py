@@ -1,4 +1,8 @@
-"""Batch inference: many requests to an exported model, answered on the Ray cluster without a server."""
+"""Batch inference: many requests to an exported model, answered on the Ray cluster without a server.
+
+Files are those of OpenAI's batch API: a JSON object a line, `custom_id` and `body`, a chat completion's; the
+answers come as `custom_id`, `response` and `error`, in whatever order they get ready.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ochat_ray.config import ServeConfig
+from ochat_ray.errors import DataError
+from ochat_ray.json_lines import read_json_lines
+from ochat_ray.progress import Progress
+from ochat_ray.storage import growing
 
 ROUNDS = 4
 """Rows of a task, in requests that run at a time: what a lost worker does again at most."""
@@ -19,6 +27,14 @@ class Answered(NamedTuple):
     place: int
     response: dict[str, Any] | None
     error: str
+
+
+class Done(NamedTuple):
+    """Requests in all, of them answered now, and of these refused."""
+
+    requests: int
+    answered: int
+    refused: int
 
 
 def infer(folder: Path, config: ServeConfig, requests: Sequence[Mapping[str, Any]]) -> Iterator[Answered]:
@@ -49,3 +65,51 @@ def infer(folder: Path, config: ServeConfig, requests: Sequence[Mapping[str, Any
     for row in answered.iter_rows():
         response = json.loads(row["response"]) if row["response"] else None
         yield Answered(int(row["place"]), response, row["error"])
+
+
+def infer_file(folder: Path, config: ServeConfig, source: Path, output: Path) -> Done:
+    """Answer the requests of a file into another one, all but those that are answered there. Needs Ray.
+
+    Requests are held in memory. What was refused is told in its line and not asked again. Raises DataError
+    for a line that is no request, with file and line, and what `infer` raises.
+    """
+    requests = read_requests(source)
+    with growing(output) as file:
+        known = {str(row["custom_id"]) for _, row in read_json_lines(output)}
+        waiting = [(name, body) for name, body in requests.items() if name not in known]
+        refused, start = 0, len(requests) - len(waiting)
+        with Progress("answer", total=len(requests), unit="requests", start=start) as told:
+            for answered in infer(folder, config, [body for _, body in waiting]):
+                refused += answered.response is None
+                line = _line(waiting[answered.place][0], answered)
+                file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+                file.flush()
+                told.update(1, f"{refused:,} refused" if refused else "")
+    return Done(len(requests), len(waiting), refused)
+
+
+def read_requests(source: Path) -> dict[str, dict[str, Any]]:
+    """Bodies by `custom_id`. Raises DataError with file, line, field and what is expected."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, row in read_json_lines(source):
+        where = f"{source}:{number}"
+        name, body = row.get("custom_id"), row.get("body")
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{where}: custom_id {name!r}: expected a text that names the request")
+        if name in found:
+            raise DataError(f"{where}: custom_id {name!r} is there twice; every request needs its own")
+        if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
+            raise DataError(f"{where}: body: expected a chat completion's, with a list of messages")
+        if body.get("stream"):
+            raise DataError(f"{where}: body: stream: answers of a batch come whole; leave it out")
+        found[name] = {"model": "", **body}  # there is one only, however it is called
+    if not found:
+        raise DataError(f"{source}: no request in it; expected a JSON object a line")
+    return found
+
+
+def _line(name: str, answered: Answered) -> dict[str, Any]:
+    if answered.response is None:
+        error = {"code": "invalid_request_error", "message": answered.error}
+        return {"custom_id": name, "response": None, "error": error}
+    return {"custom_id": name, "response": {"status_code": 200, "body": answered.response}, "error": None}

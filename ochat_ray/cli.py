@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RECIPE = "openchat"
 DEFAULT_URL = "http://127.0.0.1:18888/v1"
-STAGES = ("base", "prepare", "train", "serve", "pipeline", "config")  # these take a recipe
+STAGES = ("base", "prepare", "train", "serve", "pipeline", "batch", "config")  # these take a recipe
 FORMATS = ("page", "json", "jsonl", "parquet", "tar", "zip")
 # What an override may begin with: `group.key`, or one of the recipe's own. `year=2023` is a folder.
 RECIPE_KEYS = ("name", "description", "model_type", "base", "data", "train", "serve", "eval")
@@ -205,6 +205,13 @@ def _parser() -> argparse.ArgumentParser:
     inputs(pipeline)
     pipeline.add_argument("output", type=Path, help="folder to write: OUTPUT/data, OUTPUT/train")
     pipeline.add_argument("--base", type=Path, required=True, help="folder of the base model")
+
+    batch = stage("batch", _batch, "answer a file of requests on the cluster, without a server")
+    batch.add_argument("model", type=Path, help="folder that `train` exported")
+    batch.add_argument(
+        "input", type=Path, help="requests, JSON Lines with custom_id and body (OpenAI's batches)"
+    )
+    batch.add_argument("output", type=Path, help="file to write; answers that are in it are kept")
 
     chat = command("chat", _chat, "talk to a served model in the terminal")
     chat.add_argument("message", nargs="?", help="ask this and leave (default: a conversation)")
@@ -421,6 +428,23 @@ def _pipeline(args: argparse.Namespace) -> None:
     planned = plan(args.input, args.output / "data", recipe, [args.base], kind=args.format)
     with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads) as private:
         pipeline(planned, args.output, args.base, recipe, wait=private)
+
+
+def _batch(args: argparse.Namespace) -> int:
+    from ochat_ray.batch import infer_file, read_requests
+    from ochat_ray.config import load_recipe
+    from ochat_ray.exported import load_exported
+    from ochat_ray.runtime import cluster
+
+    recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
+    load_exported(args.model)
+    read_requests(args.input)
+    with cluster(args.address, min_cpus=recipe.serve.engine.threads):
+        done = infer_file(args.model, recipe.serve, args.input, args.output)
+    print(f"{done.requests:,} requests, {done.answered:,} answered now, in {args.output}")
+    if done.refused:
+        print(f"{done.refused:,} were refused: see `error` of their lines", file=sys.stderr)
+    return 1 if done.refused else 0
 
 
 def _chat(args: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """Folders on this machine or in an object store (`s3://`, `gs://`), behind one small interface.
 
 Files appear whole or not at all: on a file system they are written aside and renamed, in an object store
-an object is there once all of it was sent.
+an object is there once all of it was sent. Those that grow by lines lose at most an unfinished one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ochat_ray.errors import DataError
 
 SCHEMES = ("s3", "gs", "gcs")
 ASIDE = re.compile(r"\..+\.\d+-[0-9a-f]{8}")  # what `writing` calls a file that is not whole yet
+TAIL = 1 << 16  # bytes that are looked through at a time for the last whole line
 
 
 class Entry(NamedTuple):
@@ -219,6 +220,37 @@ def lock_file(path: Path) -> IO[str] | None:
             return None
         raise
     return file
+
+
+@contextmanager
+def growing(path: Path) -> Iterator[IO[bytes]]:
+    """A local file of lines, made if there is none, that nothing but this block appends to; an unfinished
+    last line, which a killed process left, is dropped first.
+
+    Raises DataError where another process appends to it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = lock_file(path.with_name(f"{path.name}.lock"))
+    if lock is None:
+        raise DataError(f"{path}: another run writes to it; wait for that, or give another file")
+    with lock, path.open("a+b") as file:
+        _drop_torn_line(file)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _drop_torn_line(file: IO[bytes]) -> None:
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        begin = max(0, end - TAIL)
+        file.seek(begin)
+        newline = file.read(end - begin).rfind(b"\n")
+        if newline >= 0:
+            end = begin + newline + 1
+            break
+        end = begin
+    file.truncate(end)
 
 
 def _file_system(uri: str) -> tuple[Any, str]:

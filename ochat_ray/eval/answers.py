@@ -14,7 +14,8 @@ from ochat_ray.eval.asking.asker import Asker, NotAnswered, each
 from ochat_ray.eval.asking.exchange import Ask, Missing, Reply, request_of
 from ochat_ray.eval.asking.ledger import Ledger
 from ochat_ray.eval.formats import alpaca, fastchat, vicuna
-from ochat_ray.eval.records import Answer, Question, read_json_lines, read_records
+from ochat_ray.eval.records import Answer, Question, read_records
+from ochat_ray.json_lines import read_json_lines
 from ochat_ray.progress import Progress
 from ochat_ray.storage import writing
 

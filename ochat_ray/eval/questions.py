@@ -8,7 +8,8 @@ from typing import Any
 
 from ochat_ray.errors import DataError
 from ochat_ray.eval.formats.alpaca import read_rows
-from ochat_ray.eval.records import Question, read_json_lines
+from ochat_ray.eval.records import Question
+from ochat_ray.json_lines import read_json_lines
 
 OWN = Path(__file__).parent / "questions.jsonl"
 

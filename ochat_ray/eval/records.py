@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ochat_ray.errors import DataError
+from ochat_ray.json_lines import read_json_lines
 from ochat_ray.storage import writing
 
 if TYPE_CHECKING:
@@ -77,25 +78,6 @@ def write_records(path: Path, records: Iterable[DataclassInstance]) -> None:
     with writing(path) as aside, aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for record in records:
             file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
-
-
-def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number (from 1) and object of every line that is not empty. Raises DataError with file and line."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise DataError(f"{path}:{number}: expected a JSON object, found {line.strip()[:60]!r}")
-                yield number, row
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give the path of a file") from error
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{number}: not JSON ({error.msg}); every line is one object") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason})") from error
 
 
 def _tuples(value: Any) -> Any:

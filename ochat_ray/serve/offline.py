@@ -6,8 +6,6 @@ import asyncio
 import json
 from typing import Any
 
-from pydantic import ValidationError
-
 from ochat_ray.config import ServeConfig
 from ochat_ray.errors import RequestError, one_line
 from ochat_ray.exported import load_exported
@@ -15,6 +13,7 @@ from ochat_ray.serve import chat
 from ochat_ray.serve.account import Account
 from ochat_ray.serve.models import ServedModel
 from ochat_ray.serve.protocol.chat import ChatRequest
+from ochat_ray.serve.protocol.common import parse_body
 from ochat_ray.serve.replica import EngineReplica
 
 
@@ -36,7 +35,7 @@ class BatchWorker:
 
     async def _answer(self, text: str) -> tuple[str, str]:
         try:
-            request = ChatRequest.model_validate_json(text)
+            request = parse_body(ChatRequest, text.encode())
             return json.dumps(await chat.answer(self._model, request, Account({}))), ""
-        except (RequestError, ValidationError) as error:  # of this request; others go on
+        except RequestError as error:  # of this request; others go on
             return "", one_line(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import IO, Any
 
 from ochat_ray.errors import DataError
 from ochat_ray.eval.asking.exchange import Ask, Reply
-from ochat_ray.storage import lock_file
+from ochat_ray.storage import growing
 
 
 class Ledger:
@@ -45,26 +44,14 @@ def opened(path: Path) -> Iterator[Ledger]:
 
     Raises DataError where another process writes to it, or for a line that is no exchange.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = lock_file(path.with_name(f"{path.name}.lock"))
-    if lock is None:
-        raise DataError(f"{path}: another evaluation writes to it; wait for that, or give another file")
-    with lock, path.open("a+b") as file:
-        replies, whole = _read(path)
-        if whole < path.stat().st_size:
-            file.truncate(whole)
-        yield Ledger(path, replies, file)
-        os.fsync(file.fileno())
+    with growing(path) as file:
+        yield Ledger(path, _read(path), file)
 
 
-def _read(path: Path) -> tuple[dict[str, Reply], int]:
-    """The replies, and the bytes of the whole lines."""
+def _read(path: Path) -> dict[str, Reply]:
     replies: dict[str, Reply] = {}
-    whole = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                break
             try:
                 row = json.loads(line)
                 replies[row["key"]] = _reply(row["reply"])
@@ -72,8 +59,7 @@ def _read(path: Path) -> tuple[dict[str, Reply], int]:
                 raise DataError(
                     f"{path}:{number}: not an exchange ({error!r}); delete the line: it is asked again"
                 ) from None
-            whole += len(line)
-    return replies, whole
+    return replies
 
 
 def _reply(row: dict[str, Any]) -> Reply:

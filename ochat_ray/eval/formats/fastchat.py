@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ochat_ray.errors import DataError
-from ochat_ray.eval.records import Answer, Judgment, read_json_lines
+from ochat_ray.eval.records import Answer, Judgment
+from ochat_ray.json_lines import read_json_lines
 from ochat_ray.storage import writing
 
 

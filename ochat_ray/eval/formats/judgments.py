@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ochat_ray.errors import DataError
 from ochat_ray.eval.formats import alpaca, fastchat
-from ochat_ray.eval.records import Judgment, read_json_lines, read_records
+from ochat_ray.eval.records import Judgment, read_records
+from ochat_ray.json_lines import read_json_lines
 
 
 def read_judgments(path: Path, categories: Mapping[str, str]) -> list[Judgment]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ochat_ray.errors import DataError
-from ochat_ray.eval.records import Answer, Judgment, read_json_lines
+from ochat_ray.eval.records import Answer, Judgment
+from ochat_ray.json_lines import read_json_lines
 
 WINNER = {1: 1.0, 2: 0.0, 3: 0.5}  # of the answer shown first: three-class reviews
 

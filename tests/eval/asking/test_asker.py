@@ -127,7 +127,7 @@ def test_a_torn_line_is_asked_again_and_a_wrong_one_is_told(tmp_path: Path) -> N
 def test_two_processes_do_not_write_to_one_ledger(tmp_path: Path) -> None:
     with (
         opened(tmp_path / "ledger"),
-        pytest.raises(DataError, match="another evaluation writes to it"),
+        pytest.raises(DataError, match="another run writes to it"),
         opened(tmp_path / "ledger"),
     ):
         pass
