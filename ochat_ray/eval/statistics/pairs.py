@@ -58,6 +58,7 @@ class Side:
 
     win_rate_adjusted: float
     percent_of_baseline: float | None
+    """None for verdicts, and where the baseline has no score above 0."""
 
 
 @dataclass(frozen=True)
@@ -253,5 +254,7 @@ def _side(judgments: Sequence[Judgment], swapped: bool, has_scores: bool) -> Sid
     rows = pairs([j for j in judgments if j.swapped is swapped])
     if not rows:
         return None
-    percent = 100 * sum(row.value for row in rows) / sum(row.against for row in rows) if has_scores else None
+    percent = None
+    if has_scores and (against := sum(row.against for row in rows)):
+        percent = 100 * sum(row.value for row in rows) / against
     return Side(count(rows).win_rate_adjusted, percent)

@@ -1,4 +1,4 @@
-"""Judgments and reports to test with: two models against a baseline, in both orders, by a judge with moods."""
+"""Judgments and reports to test with: two models against a baseline, in both orders, by a moody judge."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ NASTY = (
     "<!-- <style>*{display:none}</style>",
     "\x00\x1b[31m\u202eevil\ud800",
 )
+ALL_NASTY = " ".join(NASTY)
 MODELS = ("good", "fair")
 SKILL = {"good": 8, "fair": 6}
 
@@ -115,7 +116,7 @@ def full(nasty: str = "") -> Report:
                 input_tokens=1000,
                 output_tokens=200,
                 seconds=3.5,
-                cost=0.25,
+                cost=0.25 * priced,
                 priced=priced,
             )
             for name, priced in (("judge" + nasty, True), ("own", False))
