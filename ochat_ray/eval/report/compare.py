@@ -27,6 +27,8 @@ class Side:
     before: str
     by_model: dict[str, dict[str, Values]]
     """Figures by model, then by name, each a value a question and turn."""
+    rules: dict[str, str]
+    """How orders make an outcome, by model."""
 
 
 @dataclass(frozen=True)
@@ -49,26 +51,45 @@ def compare(a: Report, b: Report) -> str:
     """
     rows: list[Compared] = []
     notes: list[str] = []
-    ours, theirs = _sides(a), _sides(b)
-    for key in dict.fromkeys([*ours, *theirs]):
-        if key not in ours or key not in theirs:
-            side, only = (ours[key], "A") if key in ours else (theirs[key], "B")
-            notes.append(f"{', '.join(side.by_model)} {side.before}: in {only} only")
-            continue
-        matched = _matched(ours[key], theirs[key])
-        for first, second in matched:
-            found = list(_compared(first, second, ours[key], theirs[key]))
+    of_a, of_b = _sides(a), _sides(b)
+    for key in dict.fromkeys([*of_a, *of_b]):
+        if key in of_a and key in of_b:
+            found, told = _compared(of_a[key], of_b[key])
             rows += found
-            if not found:
-                notes.append(f"{_models(first, second)} {ours[key].before}: no question is in both")
-        for only, side, place in (("A", ours[key], 0), ("B", theirs[key], 1)):
-            done = {pair[place] for pair in matched}
-            notes += [f"{one} {side.before}: in {only} only" for one in side.by_model if one not in done]
+            notes += told
+        else:
+            side, only = (of_a[key], "A") if key in of_a else (of_b[key], "B")
+            notes += _alone(side, set(), only)
     lines = [f"A  {a.title}: {a.questions:,} questions", f"B  {b.title}: {b.questions:,} questions", ""]
-    lines += _table(rows) if rows else ["Nothing can be compared: no model is before one judge in both."]
+    lines += _table(rows) if rows else ["Nothing can be compared: no question was judged alike in both."]
     if notes:
-        lines += ["", "not compared:", *(f"  {note}" for note in notes)]
+        lines += ["", *(f"note: {note}" for note in notes)]
     return "\n".join(shown(line) for line in lines)
+
+
+def _compared(a: Side, b: Side) -> tuple[list[Compared], list[str]]:
+    """All figures of the models that match, and what is to be said of the others."""
+    rows: list[Compared] = []
+    notes: list[str] = []
+    matched = _matched(a, b)
+    for first, second in matched:
+        found = list(_differences(first, second, a, b))
+        rows += found
+        rules = a.rules.get(first), b.rules.get(second)
+        if not found:
+            notes.append(f"{_models(first, second)} {a.before}: no question is in both")
+        elif rules[0] != rules[1]:
+            notes.append(
+                f"{_models(first, second)} {a.before}: orders make an outcome by the rule `{rules[0]}` in A, "
+                f"`{rules[1]}` in B"
+            )
+    notes += _alone(a, {first for first, _ in matched}, "A")
+    notes += _alone(b, {second for _, second in matched}, "B")
+    return rows, notes
+
+
+def _alone(side: Side, matched: set[str], only: str) -> list[str]:
+    return [f"{model} {side.before}: in {only} only" for model in side.by_model if model not in matched]
 
 
 def _sides(report: Report) -> dict[tuple[str | None, str], Side]:
@@ -76,11 +97,12 @@ def _sides(report: Report) -> dict[tuple[str | None, str], Side]:
     found: dict[tuple[str | None, str], Side] = {}
     for pairs in report.pairs:
         side = found.setdefault(
-            (pairs.baseline, pairs.judge), Side(f"against {pairs.baseline}, by {pairs.judge}", {})
+            (pairs.baseline, pairs.judge), Side(f"against {pairs.baseline}, by {pairs.judge}", {}, {})
         )
         side.by_model[pairs.model] = _pair_values(pairs)
+        side.rules[pairs.model] = pairs.rule
     for grades in report.grades:
-        side = found.setdefault((None, grades.judge), Side(f"by {grades.judge}", {}))
+        side = found.setdefault((None, grades.judge), Side(f"by {grades.judge}", {}, {}))
         side.by_model[grades.model] = _grade_values(grades)
     return found
 
@@ -107,7 +129,7 @@ def _matched(a: Side, b: Side) -> list[tuple[str, str]]:
     return same
 
 
-def _compared(first: str, second: str, a: Side, b: Side) -> Iterator[Compared]:
+def _differences(first: str, second: str, a: Side, b: Side) -> Iterator[Compared]:
     for figure, values_a in a.by_model[first].items():
         values_b = b.by_model[second].get(figure, {})
         shared = [key for key in values_a if key in values_b]

@@ -109,7 +109,9 @@ def context(report: Report) -> dict[str, Any]:
         "numbers": {one.side.question: one.number for one in beside},
         "several_judges": len({one.judge for one in made} | {one.judge for one in graded}) > 1,
         "several_baselines": len({one.baseline for one in made}) > 1,
-        "models": len({one.model for one in report.pairs} | {one.model for one in report.grades}),
+        "models": len(
+            {one.model for groups in (report.pairs, report.grades, report.unread) for one in groups}
+        ),
     }
 
 

@@ -58,7 +58,7 @@ def test_nothing_judged_and_nothing_understood_are_told(visit: Visit) -> None:
     lost = [one for one in judgments() if one.value is None]
     page = visit(summarise(lost))
     said = page.locator("main").inner_text()
-    assert "No reply of a judge could be understood" in said
+    assert "There are no figures: 2 of 2 replies" in said
     assert "good against base by judge has no figures: 1 of 1 replies were not understood." in said
     page.locator("#questions summary").first.click()
     assert "I compared good on q0." in page.locator("#questions").text_content()

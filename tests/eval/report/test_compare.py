@@ -42,7 +42,7 @@ def test_difference_interval_and_p_value_are_of_the_shared_questions() -> None:
             f"{expected.p_value:.4f}",
             "39",
         ]
-    assert len(rows(table, "score")) == 2 and "not compared" not in table
+    assert len(rows(table, "score")) == 2 and "note:" not in table
 
 
 def test_turns_of_a_question_are_one_draw() -> None:
@@ -56,7 +56,7 @@ def test_the_only_models_of_two_reports_are_compared() -> None:
     table = compare(summarise(only(judgments(), "good")), summarise(only(judgments(), "fair")))
     assert len(rows(table, "win rate")) == 1 and "good -> fair" in table
     alone = compare(summarise(only(judgments(), "good")), summarise(judgments(judge="other")))
-    assert "Nothing can be compared" in alone and "good, fair against base, by other: in B only" in alone
+    assert "Nothing can be compared" in alone and "fair against base, by other: in B only" in alone
 
 
 def test_what_is_in_one_report_only_is_named() -> None:
@@ -76,3 +76,11 @@ def test_empty_reports_and_names_for_a_terminal() -> None:
     assert "Nothing can be compared" in compare(summarise([]), summarise([]))
     odd = [replace(one, model="\x1b[31mred") for one in only(judgments(), "good")]
     assert "\x1b" not in compare(summarise(odd), summarise(odd))
+
+
+def test_other_rules_for_outcomes_are_told() -> None:
+    table = compare(summarise(judgments(), rule="mean"), summarise(judgments(), rule="agree"))
+    assert len(rows(table, "win rate")) == 2
+    assert (
+        "good against base, by judge: orders make an outcome by the rule `mean` in A, `agree` in B" in table
+    )
