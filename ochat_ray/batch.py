@@ -20,6 +20,9 @@ from ochat_ray.storage import growing
 ROUNDS = 4
 """Rows of a task, in requests that run at a time: what a lost worker does again at most."""
 
+RETRIES = 3
+"""A request that ends every engine that it meets does not go on for ever."""
+
 
 class Answered(NamedTuple):
     """A request's place in the list, its chat completion, or why there is none."""
@@ -40,8 +43,8 @@ class Done(NamedTuple):
 def infer(folder: Path, config: ServeConfig, requests: Sequence[Mapping[str, Any]]) -> Iterator[Answered]:
     """Answer bodies of chat completions, as they get ready. Needs Ray.
 
-    As many engines as the cluster has room for, each on `config.gpus_per_replica` GPUs where there are any,
-    at most `config.replicas` or `config.autoscaling.max_replicas` of them. Raises CheckpointError for a
+    `config.replicas` engines, or up to `config.autoscaling.max_replicas`, each on `config.gpus_per_replica`
+    GPUs. A lost engine's requests are answered by another, `RETRIES` times. Raises CheckpointError for a
     folder that cannot be served.
     """
     import ray
@@ -52,13 +55,15 @@ def infer(folder: Path, config: ServeConfig, requests: Sequence[Mapping[str, Any
     gpus = gpus_of(config)
     running = config.engine.max_running
     rows = [{"place": place, "request": json.dumps(request)} for place, request in enumerate(requests)]
-    blocks = max(1, -(-len(rows) // (ROUNDS * running)))
     most = config.autoscaling.max_replicas or config.replicas
-    answered = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
+    blocks = min(len(rows), max(most, -(-len(rows) // (ROUNDS * running))))
+    answered = ray.data.from_items(rows, override_num_blocks=max(1, blocks)).map_batches(
         BatchWorker,
         fn_constructor_args=(str(folder.resolve()), config, gpus > 0),
         batch_size=max(1, running // 2),  # several batches of a block run at a time
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(blocks, most)),
+        compute=ray.data.ActorPoolStrategy(min_size=min(config.replicas, most), max_size=most),
+        max_restarts=RETRIES,
+        max_task_retries=RETRIES,
         num_cpus=config.engine.threads,
         num_gpus=gpus,
     )

@@ -86,7 +86,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             "https://api.openai.com/v1}]'; to let models answer only, use `ochat-ray eval answer`"
         )
     if args.action != "report" and args.estimate:
-        for one in estimates(planned):
+        for one in estimates(planned, ask_models=ask_models, ask_judges=ask_judges):
             print(one)
         return 0
     return _carry_out(planned, recipe, args.address, ask_models=ask_models, ask_judges=ask_judges)
@@ -102,7 +102,7 @@ def _carry_out(
     with native_answers(recipe.serve, address) as natively:
         outcome = evaluate(planned, natively, ask_models=ask_models, ask_judges=ask_judges)
     print(conclude(planned, outcome))
-    return 1 if outcome.failed else 0
+    return 1 if outcome.failed or outcome.refused else 0
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -127,6 +127,7 @@ def _tasks(args: argparse.Namespace) -> None:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
+    from ochat_ray.eval.conclude import renew
     from ochat_ray.eval.plan import make_plan
     from ochat_ray.eval.tasks import run_tasks, table
 
@@ -146,7 +147,7 @@ def _tasks(args: argparse.Namespace) -> None:
             shots=args.shots,
         )
     ]
-    _carry_out(planned, recipe, args.address, ask_models=False, ask_judges=False)
+    renew(planned)
     print(table(rows))
 
 

@@ -9,25 +9,34 @@ from urllib.parse import urlsplit
 import httpx2
 import openai
 
+from ochat_ray.errors import ConfigError
+
+NO_KEY = "none"
+
 
 def openai_client(url: str) -> openai.OpenAI:
     """A client with the key from OPENAI_API_KEY; proxies of the environment are not for this machine."""
     direct = openai.DefaultHttpxClient(trust_env=False) if _loopback(url) else None
-    key = os.environ.get("OPENAI_API_KEY", "none")
-    return openai.OpenAI(base_url=url, api_key=key, max_retries=1, http_client=direct)
+    return openai.OpenAI(base_url=url, api_key=api_key("OPENAI_API_KEY"), max_retries=1, http_client=direct)
 
 
-def async_openai_client(
-    url: str, *, key_env: str, timeout_s: float, retries: int, connections: int
-) -> openai.AsyncOpenAI:
-    """The same for many requests at a time. What fails for a while is sent again, `retries` times."""
+def async_openai_client(url: str, key: str, *, timeout_s: float, connections: int) -> openai.AsyncOpenAI:
+    """The same for many requests at a time, which sends nothing again by itself."""
     http = openai.DefaultAsyncHttpxClient(
         trust_env=not _loopback(url), limits=httpx2.Limits(max_connections=connections)
     )
-    key = os.environ.get(key_env, "none")
-    return openai.AsyncOpenAI(
-        base_url=url, api_key=key, timeout=timeout_s, max_retries=retries, http_client=http
-    )
+    return openai.AsyncOpenAI(base_url=url, api_key=key, timeout=timeout_s, max_retries=0, http_client=http)
+
+
+def api_key(variable: str) -> str:
+    """The key in an environment variable, NO_KEY where there is none, for endpoints that ask for none.
+
+    Raises ConfigError for what cannot be sent in a header; its text is not told.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(f"environment variable {variable}: a key has plain characters only; set it again")
+    return key or NO_KEY
 
 
 def _loopback(url: str) -> bool:

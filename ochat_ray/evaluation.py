@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from openai.types.chat import ChatCompletion
 from ochat_ray.batch import infer
 from ochat_ray.config import Recipe, ServeConfig
 from ochat_ray.config.eval import EndpointConfig
-from ochat_ray.errors import OchatError
-from ochat_ray.eval.answers import known_replies, next_ask
+from ochat_ray.errors import OchatError, one_line
+from ochat_ray.eval.answers import known_replies, next_ask, turn_of
 from ochat_ray.eval.asking.asker import reply_of
 from ochat_ray.eval.asking.exchange import Ask, Missing
 from ochat_ray.eval.asking.ledger import Ledger
@@ -25,6 +25,9 @@ from ochat_ray.exported import load_exported
 from ochat_ray.progress import Progress
 from ochat_ray.runtime import cluster
 from ochat_ray.train.folders import Folders
+
+EVEN = {"win_rate": 50.0, "percent": 100.0}
+"""What the baseline has against itself."""
 
 
 @contextmanager
@@ -39,10 +42,18 @@ def native_answers(config: ServeConfig, address: str | None) -> Iterator[Nativel
                 return []
             # A wrong folder is told at once: starting Ray takes many seconds.
             load_exported(str(model.folder))
+            import ray
+
             if not started:
                 stack.enter_context(cluster(address, min_cpus=config.engine.threads))
                 started = True
-            return answer_natively(model, questions, ledger, config)
+            try:
+                return answer_natively(model, questions, ledger, config)
+            except ray.exceptions.RayError as error:  # others can still answer
+                why = one_line(error)[:300]
+                return [
+                    Missing(model.name, turn_of(*one[:2]), why) for one in _next(model, questions, ledger)
+                ]
 
         yield answer
 
@@ -64,31 +75,34 @@ def answer_natively(
             for answered in infer(Path(model.folder), config, [ask.request for _, _, ask in wanted]):
                 question, turn, ask = wanted[answered.place]
                 if answered.response is None:
-                    what = f"question {question.id}, turn {turn}"
-                    missing[question.id] = Missing(model.name, what, answered.error)
+                    what = turn_of(question, turn)
+                    missing[question.id] = Missing(model.name, what, answered.error, refused=True)
                 else:
-                    ledger.add(ask, reply_of(ChatCompletion.model_validate(answered.response), 0.0))
+                    completion = ChatCompletion.model_validate(answered.response)
+                    ledger.add(ask, reply_of(completion, 0.0, model, 0.0))
                     progress.update(1)
     return list(missing.values())
 
 
-def epochs_plan(output: Path, trained: Path, recipe: Recipe) -> Plan:
-    """The evaluation of what a training below `trained` exports at the end of each epoch, or of its model,
-    beside the models that the recipe names. Raises what `make_plan` raises."""
+def exports_of(trained: Path, recipe: Recipe) -> dict[str, Path]:
+    """What a training below `trained` exports, or will: the model of every epoch, or the last only."""
     folders = Folders(trained)
     if recipe.train.export.every_epoch:
-        exports = {f"epoch {number}": folders.epoch(number) for number in range(1, recipe.train.epochs + 1)}
-    else:
-        exports = {recipe.name: folders.model}
+        return {f"epoch {number}": folders.epoch(number) for number in range(1, recipe.train.epochs + 1)}
+    return {recipe.name: folders.model}
+
+
+def exports_plan(output: Path, exports: Mapping[str, Path], recipe: Recipe) -> Plan:
+    """The evaluation of exports beside the models that the recipe names. Raises what `make_plan` raises."""
     models = [EndpointConfig(name=name, folder=str(folder)) for name, folder in exports.items()]
-    others = [one.model_dump() for one in recipe.eval.models]
-    return make_plan(output, recipe.eval.replace(models=[*(one.model_dump() for one in models), *others]))
+    every = [one.model_dump() for one in (*models, *recipe.eval.models)]
+    return make_plan(output, recipe.eval.replace(models=every))
 
 
-def best_epoch(planned: Plan, config: ServeConfig) -> Path:
-    """Evaluate what was planned on the joined cluster; the folder of the best model. Needs Ray.
+def best_export(planned: Plan, exports: Mapping[str, Path], config: ServeConfig) -> Path:
+    """Evaluate what was planned on the joined cluster; the best of the exports. Needs Ray.
 
-    Raises OchatError where a judge did not answer: what was said is kept.
+    Raises OchatError where somebody did not answer, or no export has the figure: what was said is kept.
     """
 
     def natively(model: EndpointConfig, questions: Sequence[Question], ledger: Ledger) -> list[Missing]:
@@ -97,10 +111,15 @@ def best_epoch(planned: Plan, config: ServeConfig) -> Path:
     outcome = evaluate(planned, natively, ask_models=True, ask_judges=True)
     print(conclude(planned, outcome), flush=True)
     if outcome.failed:
-        raise OchatError(f"{planned.output}: the evaluation is not complete, so that no epoch is the best")
-    folders = {one.name: Path(one.folder) for one in planned.config.models if one.folder is not None}
-    ranked = ranking(outcome.judgments, planned.figure, planned.config.rule)
-    return next(folders[one.model] for one in ranked if one.model in folders)
+        raise OchatError(f"{planned.output}: the evaluation is not complete, so that no export is the best")
+    rows = ranking(outcome.judgments, planned.figure, planned.config.rule)
+    found = {row.model: row.value for row in rows}
+    if planned.config.baseline is not None and planned.figure in EVEN:
+        found[planned.config.baseline] = EVEN[planned.figure]
+    best = max((name for name in exports if name in found), key=lambda name: found[name], default=None)
+    if best is None:
+        raise OchatError(f"{planned.output}: no export has a {planned.figure}; look at eval.html there")
+    return exports[best]
 
 
 def _next(

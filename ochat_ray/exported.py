@@ -6,8 +6,10 @@ that the model was trained with.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from ochat_ray.tokenizer import ChatTokenizer
 NAME = "ochat.json"
 JINJA = "chat_template.jinja"
 FORMAT = 1
+ENDS = 1 << 20  # bytes at the end of a file of weights
 
 
 @dataclass(frozen=True)
@@ -115,3 +118,27 @@ def load_exported(folder: str | Path) -> Exported:
             "or export the model again with `ochat-ray train`"
         )
     return Exported(folder, template, facts)
+
+
+def weights_mark(folder: str | Path) -> str:
+    """What tells a model from others, also from a later one in the same folder, hex; empty for no model.
+
+    sha256 over the names and sizes of its weights, and the ends of them, which every training changes; all of
+    them would take minutes.
+    """
+    path = Path(folder)
+    try:
+        return _weights_mark(path, (path / NAME).stat().st_mtime_ns)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=256)
+def _weights_mark(folder: Path, _changed: int) -> str:
+    mark = hashlib.sha256((folder / NAME).read_bytes())
+    for file in sorted(folder.glob("*.safetensors")):
+        mark.update(f"{file.name} {file.stat().st_size}".encode())
+        with file.open("rb") as weights:
+            weights.seek(max(0, file.stat().st_size - ENDS))
+            mark.update(weights.read())
+    return mark.hexdigest()

@@ -35,14 +35,15 @@ def pipeline(
         require_free_port(recipe.serve.host, recipe.serve.port, option="serve.port=N")
     from ochat_ray.data.outcome import require_kept
     from ochat_ray.data.pipeline import carry_out
-    from ochat_ray.evaluation import best_epoch, epochs_plan
+    from ochat_ray.evaluation import best_export, exports_of, exports_plan
     from ochat_ray.train.run import train
 
-    judged = epochs_plan(output / "eval", output / "train", recipe) if recipe.eval.judges else None
+    exports = exports_of(output / "train", recipe)
+    judged = exports_plan(output / "eval", exports, recipe) if recipe.eval.judges else None
     require_kept(carry_out(planned)["counts"], str(output / "data"))
     model = train(output / "data", base, output / "train", recipe).model
     if judged is not None:
-        model = best_epoch(judged, recipe.serve)
+        model = best_export(judged, exports, recipe.serve)
         print(f"best by {judged.figure}: {model}", flush=True)
     serve(model, recipe.serve, wait=wait)
 

@@ -21,7 +21,7 @@ from ochat_ray.config.eval import EndpointConfig, EvalConfig
 from ochat_ray.eval.asking.exchange import Reply
 from ochat_ray.eval.asking.ledger import opened
 from ochat_ray.eval.conclude import conclude
-from ochat_ray.eval.judges import judge_ask
+from ochat_ray.eval.judges import wanted
 from ochat_ray.eval.plan import Plan, make_plan
 from ochat_ray.eval.run import evaluate
 
@@ -80,7 +80,9 @@ def _fill(plan: Plan) -> int:
     [judge] = plan.config.judges
     number = 0
     with opened(plan.ledger) as ledger:
-        for number, case in enumerate(plan.cases(plan.given), 1):  # noqa: B007
+        asks = wanted(judge, plan.prompt, plan.cases(plan.given), SAMPLES)
+        for number, (case, ask) in enumerate(asks, 1):  # noqa: B007
+            assert ask is not None
             better = int(case.model.model.split()[-1]) / MODELS
             scores = [chance.gauss(6 + better, 1.5), chance.gauss(6, 1.5)]
             if case.swapped:
@@ -88,7 +90,7 @@ def _fill(plan: Plan) -> int:
             scores[0] += 0.5
             first, second = (min(10, max(1, round(score))) for score in scores)
             text = f"{'evidence ' * EVIDENCE_WORDS}\n[{first}, {second}]"
-            ledger.add(judge_ask(judge, plan.prompt, case, SAMPLES), Reply(text, input_tokens=900))
+            ledger.add(ask, Reply(text, input_tokens=900))
     return number
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from ochat_ray.strict import StrictModel
 class EndpointConfig(StrictModel):
     """A model behind an OpenAI-compatible endpoint."""
 
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, max_length=60)
     """How files and the report call it; another model needs another name."""
     url: str = "http://127.0.0.1:18888/v1"
     """Base URL."""
@@ -33,7 +34,7 @@ class EndpointConfig(StrictModel):
     concurrency: int = Field(16, gt=0)
     """Requests at a time."""
     requests_per_minute: float | None = Field(None, gt=0)
-    """Requests that are begun in a minute at most; null for no limit."""
+    """Requests that are begun in a minute at most, those that are sent again included; null for no limit."""
     timeout_s: float = Field(120.0, gt=0)
     """Longest time of one request, seconds."""
     retries: int = Field(5, ge=0)
@@ -52,14 +53,15 @@ class EndpointConfig(StrictModel):
     @classmethod
     def _check_url(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("expected a base URL such as http://127.0.0.1:18888/v1")
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("expected a base URL such as http://127.0.0.1:18888/v1, without a password")
         return value.rstrip("/")
 
     @field_validator("extra")
     @classmethod
     def _check_extra(cls, value: dict[str, Any]) -> dict[str, Any]:
-        own = {"model", "messages", "temperature", "max_tokens", "stream", "n", "logprobs", "top_logprobs"}
+        own = {"model", "messages", "temperature", "max_tokens", "max_completion_tokens", "stream", "n"}
+        own |= {"logprobs", "top_logprobs", "extra_body", "extra_headers", "extra_query", "timeout"}
         if taken := sorted(own & value.keys()):
             raise ValueError(
                 f"{', '.join(taken)} of a request is set by the evaluation; leave it out of extra"
@@ -104,9 +106,21 @@ class EvalConfig(StrictModel):
     references: tuple[str, ...] = ()
     """Published figures that the report shows beside ours: alpaca_eval_1, alpaca_eval_2, vicuna_bench."""
     budget: float | None = Field(None, gt=0)
-    """What all replies may cost, in your currency; nothing is asked that could go beyond it."""
+    """What everything in the file of exchanges may cost, in your currency; nothing is sent that could go
+    beyond it."""
     cache: str | None = None
     """File of exchanges, from which nothing is asked twice; null for one in the output folder."""
+
+    def resolved(self) -> EvalConfig:
+        """The same with absolute paths, for whoever reads it in another working folder."""
+        return self.replace(
+            questions=_absolute(self.questions),
+            answers=tuple(map(_absolute, self.answers)),
+            judgments=tuple(map(_absolute, self.judgments)),
+            models=tuple({**one.model_dump(), "folder": _absolute(one.folder)} for one in self.models),
+            prompt=_absolute(self.prompt) if self.prompt.endswith((".yaml", ".yml")) else self.prompt,
+            cache=_absolute(self.cache),
+        )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -119,3 +133,7 @@ class EvalConfig(StrictModel):
         if self.budget is not None and not any(one.priced for one in (*self.models, *self.judges)):
             raise ValueError("budget needs prices; give input_price and output_price of models or judges")
         return self
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser().resolve())

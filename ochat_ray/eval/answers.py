@@ -6,15 +6,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import quote
 
 from ochat_ray.config.eval import EndpointConfig
 from ochat_ray.errors import DataError
-from ochat_ray.eval.asking.asker import Asker, NotAnswered, each
+from ochat_ray.eval.asking.asker import Asker, NotAnswered, Refused, each
 from ochat_ray.eval.asking.exchange import Ask, Missing, Reply, request_of
 from ochat_ray.eval.asking.ledger import Ledger
 from ochat_ray.eval.formats import alpaca, fastchat, vicuna
+from ochat_ray.eval.names import file_name
 from ochat_ray.eval.records import Answer, Question, read_records
+from ochat_ray.exported import weights_mark
 from ochat_ray.json_lines import read_json_lines
 from ochat_ray.progress import Progress
 from ochat_ray.storage import writing
@@ -45,7 +46,8 @@ def next_ask(endpoint: EndpointConfig, question: Question, replies: Sequence[str
         messages.append({"role": "user", "content": text})
         messages += [{"role": "assistant", "content": reply} for reply in replies[turn : turn + 1]]
     temperature = TEMPERATURES.get(question.category, TEMPERATURE)
-    return Ask(endpoint.name, request_of(endpoint, messages, temperature=temperature))
+    request = request_of(endpoint, messages, temperature=temperature)
+    return Ask(endpoint.name, request, weights=weights_mark(endpoint.folder) if endpoint.folder else "")
 
 
 def known_replies(endpoint: EndpointConfig, question: Question, ledger: Ledger) -> list[tuple[Ask, Reply]]:
@@ -89,8 +91,8 @@ async def ask_answers(asker: Asker, questions: Sequence[Question]) -> list[Missi
                 while len(replies) < len(question.turns):
                     replies.append((await asker.ask(next_ask(asker.endpoint, question, replies))).text)
             except NotAnswered as error:
-                what = f"question {question.id}, turn {len(replies) + 1}"
-                missing.append(Missing(name, what, str(error)))
+                what = turn_of(question, len(replies) + 1)
+                missing.append(Missing(name, what, str(error), isinstance(error, Refused)))
             progress.update(1, _note(missing))
 
         await each(questions, converse, asker.endpoint.concurrency)
@@ -117,9 +119,14 @@ def collect(
     return answers
 
 
+def turn_of(question: Question, turn: int) -> str:
+    """What a request is for, for people."""
+    return f"question {question.id}, turn {turn}"
+
+
 def answers_path(folder: Path, name: str) -> Path:
-    """Where a model's answers lie; its name may hold slashes."""
-    return folder / "answers" / f"{quote(name, safe=' ')}.jsonl"
+    """Where a model's answers lie."""
+    return folder / "answers" / f"{file_name(name)}.jsonl"
 
 
 def read_answers(path: Path) -> dict[str, Answers]:

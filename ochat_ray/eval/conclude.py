@@ -11,7 +11,7 @@ from ochat_ray.eval.ranking import ranking
 from ochat_ray.eval.report.page import PAGE, write_report
 from ochat_ray.eval.report.reference import published
 from ochat_ray.eval.report.summary import summarise
-from ochat_ray.eval.run import MISSING, Outcome
+from ochat_ray.eval.run import MISSING, SETTINGS, Outcome, reopen
 from ochat_ray.eval.statistics.bradley_terry import Rating, ratings
 from ochat_ray.eval.tasks import read_results
 
@@ -35,6 +35,14 @@ def conclude(plan: Plan, outcome: Outcome) -> str:
     return "\n".join(_lines(plan, outcome))
 
 
+def renew(plan: Plan) -> None:
+    """Make the report of a folder again, with what has joined it; of tasks alone where there is no more."""
+    if (plan.output / SETTINGS).exists():
+        conclude(*reopen(plan.output))
+    else:
+        write_report(summarise([], tasks=read_results(plan.output)), plan.output)
+
+
 def _lines(plan: Plan, outcome: Outcome) -> Iterator[str]:
     yield from (f"used     {one}" for one in outcome.bills)
     reasons = Counter((one.name, one.why) for one in outcome.missing)
@@ -45,7 +53,9 @@ def _lines(plan: Plan, outcome: Outcome) -> Iterator[str]:
     if outcome.missing:
         yield f"what is missing is listed in {plan.output / MISSING}"
     if outcome.failed:
-        yield f"{outcome.failed:,} requests got no reply; run the same command again to ask for them only"
+        yield f"{outcome.failed:,} requests got no reply; the same command asks for them only"
+    if outcome.refused:
+        yield f"{outcome.refused:,} requests were refused, and would be again"
     answers = sum(map(len, outcome.answers.values()))
     yield f"{answers:,} answers and {len(outcome.judgments):,} judgments; report in {plan.output / PAGE}"
     unparsed = sum(one.value is None for one in outcome.judgments)

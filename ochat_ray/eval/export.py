@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
-from urllib.parse import quote
 
 from ochat_ray.errors import DataError
 from ochat_ray.eval.formats import alpaca, fastchat
+from ochat_ray.eval.names import file_name
 from ochat_ray.eval.records import Judgment
 from ochat_ray.eval.run import Outcome
 from ochat_ray.eval.statistics.pairs import outcome as outcome_of
@@ -35,7 +35,7 @@ def export(outcome: Outcome, folder: Path, form: Format) -> list[Path]:
 def _fastchat(outcome: Outcome, folder: Path) -> list[Path]:
     written = []
     for model, answers in outcome.answers.items():
-        written.append(folder / "model_answer" / f"{_file(model)}.jsonl")
+        written.append(folder / "model_answer" / f"{file_name(model)}.jsonl")
         fastchat.write_answers(written[-1], answers.values())
     kinds: tuple[tuple[str, bool, Callable[[Path, Sequence[Judgment]], None]], ...] = (
         ("single", False, fastchat.write_grades),
@@ -47,7 +47,7 @@ def _fastchat(outcome: Outcome, folder: Path) -> list[Path]:
             if (one.baseline is not None) is pairwise and one.sample == 0:
                 by_judge[one.judge].append(one)
         for judge, judgments in by_judge.items():
-            written.append(folder / "model_judgment" / f"{_file(judge)}_{name}.jsonl")
+            written.append(folder / "model_judgment" / f"{file_name(judge)}_{name}.jsonl")
             write(written[-1], judgments)
     return written
 
@@ -62,11 +62,13 @@ def _alpaca_eval(outcome: Outcome, folder: Path) -> list[Path]:
     written = []
     questions = {question.id: question for question in outcome.questions}
     for model, answers in outcome.answers.items():
-        written.append(folder / _file(model) / "model_outputs.json")
+        written.append(folder / file_name(model) / "model_outputs.json")
         alpaca.write_outputs(written[-1], outcome.questions, answers)
         for baseline, judgments in _against(outcome.judgments, model).items():
-            written.append(folder / _file(model) / "annotations.json")
-            given = outcome.answers[baseline]
+            written.append(folder / file_name(model) / "annotations.json")
+            given = outcome.answers.get(baseline)
+            if given is None:
+                raise DataError(f"{folder}: no answers of {baseline}; give their file in eval.answers")
             alpaca.write_annotations(written[-1], questions, judgments, answers, given)
     return written
 
@@ -90,7 +92,3 @@ def _merged(judgments: Sequence[Judgment]) -> Judgment:
 def _share(value: float, against: float | None) -> float:
     assert against is not None
     return value if value + against == 1 else outcome_of(value, against)
-
-
-def _file(name: str) -> str:
-    return quote(name, safe=" ")

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ochat_ray.errors import DataError
 from ochat_ray.eval.people import read_from_people, with_people, write_for_people
 from ochat_ray.eval.records import Judgment
 from ochat_ray.eval.run import Outcome
 from ochat_ray.eval.statistics.agreement import agreement
-from ochat_ray.eval.statistics.bootstrap import mean_interval
-from ochat_ray.eval.statistics.pairs import Pair, Rule, for_people, pairs, rule_for
+from ochat_ray.eval.statistics.pairs import Pair, Rule, for_people, pairs, rule_for, win_rate
 
 NAMES = {1.0: "win", 0.5: "tie", 0.0: "loss"}
 
@@ -33,7 +30,7 @@ def write_doubts(
         )
     questions = {question.id: question for question in outcome.questions}
     own, baseline = (outcome.answers[name] for name in (judgments[0].model, str(judgments[0].baseline)))
-    write_for_people(file, doubtful, questions, own, baseline)
+    write_for_people(file, doubtful, questions, own, baseline, _about(judgments[0]))
     return (
         f"{len(doubtful):,} of {len(rows):,} questions in {file}: fill in `winner` with 1, 2 or tie, and run "
         "the same command again"
@@ -45,7 +42,7 @@ def calibrated(
 ) -> str:
     """The win rate with people's verdicts in place of the judge's, and how far both agree."""
     judgments, rows = _compared(outcome, rule, model, judge)
-    verdicts = read_from_people(file)
+    verdicts = read_from_people(file, _about(judgments[0]))
     if not verdicts:
         raise DataError(f"{file}: nobody filled in `winner`; write 1, 2 or tie into it")
     after = with_people(rows, verdicts)
@@ -53,10 +50,9 @@ def calibrated(
     said = agreement(
         [NAMES[verdicts[row.question, row.turn]] for row in judged], [NAMES[row.outcome] for row in judged]
     )
-    first = judgments[0]
     return "\n".join(
         [
-            f"{first.model} against {first.baseline}, {first.judge}",
+            _about(judgments[0]),
             f"win rate by the judge alone  {_rate(rows)}",
             f"win rate with people         {_rate(after)}",
             f"of {len(judged):,} questions that people judged they agree on {100 * said.accuracy:.0f} % "
@@ -88,6 +84,10 @@ def _only(
     return str(chosen)
 
 
+def _about(one: Judgment) -> str:
+    return f"{one.model} against {one.baseline}, judged by {one.judge}"
+
+
 def _rate(rows: Sequence[Pair]) -> str:
-    value, low, high = mean_interval(np.array([row.outcome for row in rows]), 100)
+    value, low, high = win_rate(rows)
     return f"{value:.1f} % ({low:.1f} to {high:.1f})"

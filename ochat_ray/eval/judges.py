@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -10,7 +10,7 @@ from typing import Literal
 from ochat_ray.config.eval import EndpointConfig
 from ochat_ray.eval import parse
 from ochat_ray.eval.answers import Answers
-from ochat_ray.eval.asking.asker import Asker, NotAnswered, each
+from ochat_ray.eval.asking.asker import Asker, NotAnswered, Refused, each
 from ochat_ray.eval.asking.exchange import Ask, Missing, Reply, request_of
 from ochat_ray.eval.formats.alpaca import is_switched
 from ochat_ray.eval.prompts import Prompt
@@ -44,8 +44,8 @@ class Case:
 
     @property
     def alike(self) -> bool:
-        """Both answers say the same."""
-        return self.baseline is not None and self.baseline.turns == self.model.turns
+        """Both answers say the same, as far as they are shown."""
+        return self.baseline is not None and self.baseline.turns[: self.turn] == self.model.turns[: self.turn]
 
 
 def cases(
@@ -71,30 +71,43 @@ def cases(
                         yield Case(question, turn, first, second, swapped, sample)
 
 
-def judge_ask(judge: EndpointConfig, prompt: Prompt, case: Case, samples: int) -> Ask:
-    """The request for a case."""
-    shown = [case.model] if case.baseline is None else [case.model, case.baseline]
-    if case.swapped:
-        shown.reverse()
+def wanted(
+    judge: EndpointConfig, prompt: Prompt, of: Iterable[Case], samples: int
+) -> list[tuple[Case, Ask | None]]:
+    """The cases with what a judge is asked of each; nothing where the answer is known.
+
+    One letter cannot say that two answers are alike, so nobody is asked for it, as with AlpacaEval.
+    """
     # Samples at a low temperature would be one sample (Wang et al. 2023 take 1).
     temperature = 1.0 if samples > 1 else prompt.temperature
-    request = request_of(
-        judge,
-        prompt.messages(case.question, case.turn, shown),
-        temperature=temperature,
-        top_logprobs=prompt.top_logprobs,
-    )
-    return Ask(judge.name, request, case.sample)
+    found: list[tuple[Case, Ask | None]] = []
+    for case in of:
+        shown = [case.model] if case.baseline is None else [case.model, case.baseline]
+        if case.swapped:
+            shown.reverse()
+        if prompt.reads == "letter" and case.alike:
+            found.append((case, None))
+            continue
+        request = request_of(
+            judge,
+            prompt.messages(case.question, case.turn, shown),
+            temperature=temperature,
+            top_logprobs=prompt.top_logprobs,
+        )
+        found.append((case, Ask(judge.name, request, case.sample)))
+    return found
 
 
-def judgment(judge: str, prompt: Prompt, case: Case, reply: Reply) -> Judgment:
-    """What a reply says, with the scores turned back to whom they belong."""
+def judgment(judge: str, prompt: Prompt, case: Case, reply: Reply | None) -> Judgment:
+    """What a reply says, with the scores turned back to whom they belong; without one both are alike."""
     value: float | None
     against: float | None = None
-    if prompt.reads == "grade":
-        value = parse.grade(reply.text)
+    if reply is None:
+        value, against = 0.5, 0.5
+    elif prompt.reads == "grade":
+        value = None if _cut(reply) else parse.grade(reply.text)
     else:
-        pair = _pair(prompt, case, reply)
+        pair = _pair(prompt, reply)
         value, against = (None, None) if pair is None else reversed(pair) if case.swapped else pair
     return Judgment(
         question=case.question.id,
@@ -107,35 +120,39 @@ def judgment(judge: str, prompt: Prompt, case: Case, reply: Reply) -> Judgment:
         turn=case.turn,
         swapped=case.swapped,
         sample=case.sample,
-        text=reply.text,
+        text=reply.text if reply else "",
     )
 
 
-async def ask_judge(asker: Asker, prompt: Prompt, wanted: Sequence[Case], samples: int) -> list[Missing]:
-    """Ask a judge all cases; what it says is in the ledger. Returns what got no reply."""
+async def ask_judge(asker: Asker, asked: Sequence[tuple[Case, Ask]]) -> list[Missing]:
+    """Ask a judge about all cases; what it says is in the ledger. Returns what got no reply."""
     name = asker.endpoint.name
     missing: list[Missing] = []
-    with Progress(f"judgments of {name}", total=len(wanted), unit="judgments") as progress:
+    with Progress(f"judgments of {name}", total=len(asked), unit="judgments") as progress:
 
-        async def judge(case: Case) -> None:
+        async def judge(one: tuple[Case, Ask]) -> None:
+            case, ask = one
             try:
-                await asker.ask(judge_ask(asker.endpoint, prompt, case, samples))
+                await asker.ask(ask)
             except NotAnswered as error:
-                missing.append(Missing(name, case.what, str(error)))
+                missing.append(Missing(name, case.what, str(error), isinstance(error, Refused)))
             progress.update(1, f"{len(missing):,} missing" if missing else "")
 
-        await each(wanted, judge, asker.endpoint.concurrency)
+        await each(asked, judge, asker.endpoint.concurrency)
     return missing
 
 
-def _pair(prompt: Prompt, case: Case, reply: Reply) -> parse.Pair | None:
-    if prompt.reads == "scores":
-        return parse.scores(reply.text)
-    if prompt.reads == "verdict":
-        return parse.verdict(reply.text)
-    if case.alike:
-        return 0.5, 0.5  # which one letter cannot say; so AlpacaEval has it
-    return parse.letter(reply.text, reply.top_logprobs)
+def _pair(prompt: Prompt, reply: Reply) -> parse.Pair | None:
+    if prompt.reads == "letter":
+        return parse.letter(reply.text, reply.top_logprobs)
+    if _cut(reply):
+        return None
+    return parse.scores(reply.text) if prompt.reads == "scores" else parse.verdict(reply.text)
+
+
+def _cut(reply: Reply) -> bool:
+    """Whether it ends before its verdict, which comes last: what it says until then is evidence."""
+    return reply.finish_reason == "length"
 
 
 def _matches(models: list[str], baseline: str | None) -> list[tuple[str, str | None]]:

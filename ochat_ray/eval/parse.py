@@ -8,22 +8,24 @@ from collections.abc import Sequence
 
 Pair = tuple[float, float]
 NUMBER = r"(\d+(?:\.\d+)?)"
-LINE_OF_TWO = re.compile(rf"^\W*{NUMBER}\s*[, ]\s*{NUMBER}\W*$")
+LINE_OF_TWO = re.compile(rf"^[^\w-]*{NUMBER}(?:\s*,\s*|\s+){NUMBER}\W*$")
 BRACKETED = re.compile(rf"\[\s*{NUMBER}\s*,\s*{NUMBER}\s*\]")
 VERDICT = re.compile(r"\[\[([ABC])\]\]")
-GRADES = (re.compile(rf"\[\[{NUMBER}\]\]"), re.compile(rf"\[{NUMBER}\]"))
+GRADES = (re.compile(rf"\[\[{NUMBER}\]\]"), re.compile(rf"(?<!\w)\[{NUMBER}\]"))
 LETTERS = ("m", "M")
 OUTCOMES: dict[str, Pair] = {"A": (1.0, 0.0), "B": (0.0, 1.0), "C": (0.5, 0.5)}
 HIGHEST = 10.0
+LONGEST_LINE = 80  # of two numbers; a judge that talks on says other things
 
 
 def scores(text: str) -> Pair | None:
     """Two scores up to 10, of the answer shown first and second: from the last line upwards, a line of
     nothing but two numbers, or else a bracketed pair, as OpenChat's evaluation reads them."""
     for line in reversed(text.splitlines()):
-        found = LINE_OF_TWO.match(line) or (BRACKETED.findall(line) and list(BRACKETED.finditer(line))[-1])
+        two = LINE_OF_TWO.match(line) if len(line) <= LONGEST_LINE else None
+        found = [two] if two else list(BRACKETED.finditer(line))
         if found:
-            pair = float(found[1]), float(found[2])
+            pair = float(found[-1][1]), float(found[-1][2])
             return pair if max(pair) <= HIGHEST else None
     return None
 
@@ -35,11 +37,11 @@ def verdict(text: str) -> Pair | None:
 
 
 def grade(text: str) -> float | None:
-    """[[n]], else [n] (Zheng et al. 2023), up to 10."""
+    """The last [[n]], else the last [n] (Zheng et al. 2023), up to 10."""
     for pattern in GRADES:
-        found = pattern.search(text)
+        found = pattern.findall(text)
         if found:
-            value = float(found[1])
+            value = float(found[-1])
             return value if value <= HIGHEST else None
     return None
 

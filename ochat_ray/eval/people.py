@@ -35,14 +35,14 @@ def write_for_people(
     questions: Mapping[str, Question],
     answers: Mapping[str, Answer],
     baseline_answers: Mapping[str, Answer],
-    seed: int = 0,
+    about: str,
 ) -> None:
     """Write these rows, usually those that `pairs.for_people` picks, for people to fill in `winner`: 1, 2
     or tie.
 
-    Everything is by question. An odd `key` says that answer 1 is the model's, so that a file needs nothing
-    else to be read. Raises DataError where there is such a file, which somebody may have filled, and naming
-    the question without text or answer.
+    Everything is by question; `about` says who is compared by whom, and tells files apart. An odd `key` says
+    that answer 1 is the model's, so that a file needs nothing else to be read. Raises DataError where there
+    is such a file, which somebody may have filled, and naming the question without text or answer.
     """
     if path.exists():
         raise DataError(f"{path}: is there already, maybe filled; give another path, or remove it")
@@ -51,15 +51,13 @@ def write_for_people(
         writer.writerow(COLUMNS)
         for row in rows:
             own, other = (_shown(row, "answer", given) for given in (answers, baseline_answers))
-            key = random.Random(
-                f"{seed} {answers[row.question].model} {row.question} {row.turn}"
-            ).getrandbits(31)
+            key = _key(about, row.question, row.turn)
             first, second = (own, other) if key % 2 else (other, own)
             cells = (row.question, str(row.turn), str(key), _shown(row, "text", questions), first, second, "")
             writer.writerow(map(_guarded, cells))
 
 
-def read_from_people(path: Path) -> Verdicts:
+def read_from_people(path: Path, about: str) -> Verdicts:
     """What people filled in; rows whose `winner` they left empty are not in it.
 
     Raises DataError with file, row as the spreadsheet counts them, column, value and what is expected.
@@ -73,11 +71,20 @@ def read_from_people(path: Path) -> Verdicts:
         if said not in WINNERS:
             raise DataError(f"{where}: winner {row['winner']!r}: expected 1, 2 or tie, or nothing")
         turn, key = (_whole(row, name, where) for name in ("turn", "key"))
-        about = row["id"].removeprefix(GUARD), turn
-        if about in found:
-            raise DataError(f"{where}: id {about[0]!r}: its turn {turn} is there twice; keep one row")
-        found[about] = WINNERS[said] if key % 2 else 1 - WINNERS[said]
+        question = row["id"].removeprefix(GUARD)
+        if (question, turn) in found:
+            raise DataError(f"{where}: id {question!r}: its turn {turn} is there twice; keep one row")
+        if key != _key(about, question, turn):
+            raise DataError(
+                f"{where}: key {key}: the file was not written for {about}; give the one that was"
+            )
+        found[question, turn] = WINNERS[said] if key % 2 else 1 - WINNERS[said]
     return found
+
+
+def _key(about: str, question: str, turn: int) -> int:
+    """Odd where answer 1 is the model's."""
+    return random.Random(f"{about} {question} {turn}").getrandbits(31)
 
 
 def with_people(rows: Sequence[Pair], verdicts: Verdicts) -> list[Pair]:

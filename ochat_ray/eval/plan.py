@@ -68,7 +68,8 @@ def make_plan(output: Path, config: EvalConfig) -> Plan:
         _check_answers(model, answers, questions, config.questions or "the shipped ones")
     categories = {question.id: question.category for question in questions}
     judgments = [one for file in config.judgments for one in read_judgments(Path(file), categories)]
-    _check_names([*given, *(one.name for one in config.models)], config, prompt)
+    _check_names([*given, *(one.name for one in config.models)], config, prompt, judgments)
+    _check_figure(config, prompt, judgments)
     published(config.references)
     return Plan(output, config, questions, prompt, given, judgments)
 
@@ -83,8 +84,8 @@ def _given(config: EvalConfig) -> dict[str, Answers]:
     return given
 
 
-def _check_names(names: list[str], config: EvalConfig, prompt: Prompt) -> None:
-    if not names and not config.judgments:
+def _check_names(names: list[str], config: EvalConfig, prompt: Prompt, judgments: list[Judgment]) -> None:
+    if not names and not judgments:
         raise ConfigError(
             "nothing to evaluate: name models in eval.models, e.g. eval.models='[{name: openchat}]', or "
             "files in eval.answers or eval.judgments"
@@ -93,20 +94,32 @@ def _check_names(names: list[str], config: EvalConfig, prompt: Prompt) -> None:
         raise ConfigError(
             f"eval.models: {twice} has answers in a file too; give it another name, or drop one"
         )
-    if config.baseline is not None and config.baseline not in names:
-        raise ConfigError(f"eval.baseline = {config.baseline!r}: no such model; there are {', '.join(names)}")
-    if config.figure is not None and (config.figure == "grade") is prompt.pairwise:
-        raise ConfigError(
-            f"eval.figure = {config.figure!r}: the prompt {config.prompt!r} gives no such figure; use "
-            f"{'win_rate, percent or rating' if prompt.pairwise else 'grade'}, or leave it out"
-        )
-    if config.figure in ("win_rate", "percent") and config.baseline is None:
-        raise ConfigError(f"eval.figure = {config.figure!r} is against a baseline; name one in eval.baseline")
+    judged = {name for one in judgments for name in (one.model, one.baseline) if name is not None}
+    if config.baseline is not None and config.baseline not in {*names, *judged}:
+        there = ", ".join([*names, *sorted(judged - {*names})])
+        raise ConfigError(f"eval.baseline = {config.baseline!r}: no such model; there are {there}")
     if config.judges and prompt.pairwise and len(names) < 2:
         raise ConfigError(
-            f"eval.prompt = {config.prompt!r} compares two answers, and there is one model, {names[0]}; give "
-            "another in eval.models or eval.answers, or grade single answers with eval.prompt=grade"
+            f"eval.prompt = {config.prompt!r} compares two answers, and there "
+            f"{f'is one model, {names[0]}' if names else 'are none'}; give others in eval.models or "
+            "eval.answers, or grade single answers with eval.prompt=grade"
         )
+
+
+def _check_figure(config: EvalConfig, prompt: Prompt, judgments: list[Judgment]) -> None:
+    """Whether there can be such a figure at all."""
+    if config.figure is None:
+        return
+    compared = prompt.pairwise if config.judges else any(one.baseline is not None for one in judgments)
+    graded = not prompt.pairwise if config.judges else any(one.baseline is None for one in judgments)
+    if not (graded if config.figure == "grade" else compared):
+        what, known = ("single answers", "grade") if graded else ("comparisons", "win_rate, percent, rating")
+        raise ConfigError(
+            f"eval.figure = {config.figure!r}: there is no such figure of {what}; choose from {known}, or "
+            "leave it out"
+        )
+    if config.figure in ("win_rate", "percent") and config.judges and config.baseline is None:
+        raise ConfigError(f"eval.figure = {config.figure!r} is against a baseline; name one in eval.baseline")
 
 
 def _check_answers(model: str, answers: Answers, questions: list[Question], where: str) -> None:

@@ -12,12 +12,14 @@ from pydantic import Field, model_validator
 
 from ochat_ray.errors import ConfigError
 from ochat_ray.eval.records import Answer, Question
+from ochat_ray.manifest import digest
 from ochat_ray.strict import StrictModel, parse, read_yaml
 
 OWN = Path(__file__).parent / "prompts.yaml"
 FIELD = re.compile(r"\{(\w+)\}")
 CODING, MATH = ("coding",), ("math", "fermi", "reasoning")
 """Categories of questions that the criteria `coding` and `math` are for."""
+MARK = 10  # hex digits
 
 
 class Criteria(StrictModel):
@@ -55,7 +57,7 @@ class Prompt(StrictModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         needed = {"question", "answer_1", "answer_2"} if self.pairwise else {"question", "answer"}
-        known = {*needed, "criteria", "reference", "of_turn"}
+        known = {*needed, "criteria", "reference", "of_turn", "mark"}
         found = set(FIELD.findall(self.user))
         if not needed <= found <= known:
             wrong = sorted(needed - found) or sorted(found - known)
@@ -68,16 +70,19 @@ class Prompt(StrictModel):
     def messages(self, question: Question, turn: int, answers: Sequence[Answer]) -> list[dict[str, str]]:
         """The request about one answer, or two in the order in which they are shown, to a turn from 1."""
         several = turn > 1
-        reference = "\n\n".join(question.reference[:turn])
         values = {
-            "question": "\n\n".join(question.turns[:turn]) if several else question.turns[0],
-            "criteria": self.criteria.of(question.category),
-            "of_turn": self.of_turn if several else "",
-            "reference": _fill(self.with_reference, {"reference": reference}) if reference else "",
+            "question": "\n\n".join(question.turns[:turn]),
+            "reference": "\n\n".join(question.reference[:turn]),
         }
         for number, answer in enumerate(answers, 1):
             name = f"answer_{number}" if self.pairwise else "answer"
             values[name] = _conversation(question, turn, answer) if several else answer.turns[0]
+        # No answer can know the mark of its own request, and so none can close the tags around it.
+        values["mark"] = digest(values)[:MARK]
+        if values["reference"]:
+            values["reference"] = _fill(self.with_reference, values)
+        values["criteria"] = self.criteria.of(question.category)
+        values["of_turn"] = self.of_turn if several else ""
         return [
             {"role": "system", "content": self.system},
             {"role": "user", "content": _fill(self.user, values)},

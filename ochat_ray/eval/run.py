@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ from ochat_ray.eval import answers as answering
 from ochat_ray.eval.answers import Answers, answers_path, asks_to_expect, known_replies
 from ochat_ray.eval.asking.asker import Asker
 from ochat_ray.eval.asking.bill import Bill, Budget, Estimate, bill, estimate
-from ochat_ray.eval.asking.exchange import Missing, Reply
+from ochat_ray.eval.asking.exchange import Ask, Missing, Reply
 from ochat_ray.eval.asking.ledger import Ledger, opened
-from ochat_ray.eval.judges import JUDGMENT_TOKENS, Case, ask_judge, judge_ask, judgment
+from ochat_ray.eval.judges import JUDGMENT_TOKENS, Case, ask_judge, judgment, wanted
 from ochat_ray.eval.plan import Plan, make_plan
 from ochat_ray.eval.records import Answer, Judgment, Question, write_records
 from ochat_ray.manifest import write_json
@@ -34,8 +34,8 @@ NOT_ASKED, NOT_GIVEN = "not asked yet", "not in the file of its answers"
 Natively = Callable[[EndpointConfig, Sequence[Question], Ledger], list[Missing]]
 """Lets a model that is a folder answer questions; its replies go into the ledger. Returns what it did not
 answer."""
-Failed = dict[tuple[str, str], str]
-"""Why something got no reply, by the model that was asked and what it was for."""
+Failed = dict[tuple[str, str], Missing]
+"""What got no reply, by the model that was asked and what it was for."""
 
 
 @dataclass(frozen=True)
@@ -49,40 +49,47 @@ class Outcome:
     bills: list[Bill]
 
     @property
+    def refused(self) -> int:
+        """Requests that are at fault themselves, so that asking again is in vain."""
+        return sum(one.refused for one in self.missing)
+
+    @property
     def failed(self) -> int:
-        """How much was asked just now in vain."""
-        return sum(one.why not in (NOT_ASKED, NOT_GIVEN) for one in self.missing)
+        """Requests that got no reply just now, and may get one later."""
+        return sum(not one.refused and one.why not in (NOT_ASKED, NOT_GIVEN) for one in self.missing)
 
 
 def evaluate(plan: Plan, natively: Natively, *, ask_models: bool, ask_judges: bool) -> Outcome:
     """Ask what is to be asked, and write what all replies there are come to: answers/, judgments.jsonl,
-    missing.jsonl and evaluation.json, the settings."""
-    plan.output.mkdir(parents=True, exist_ok=True)
-    write_json(plan.output / SETTINGS, plan.config.model_dump(mode="json"))
+    missing.jsonl and evaluation.json, the settings. An interrupted evaluation writes that too."""
     with opened(plan.ledger) as ledger:
+        write_json(plan.output / SETTINGS, plan.config.resolved().model_dump(mode="json"))
         failed: Failed = {}
-        if ask_models:
-            for end in plan.config.models:
-                if end.folder is not None:
-                    _note(failed, natively(end, plan.questions, ledger))
-        asyncio.run(_ask(plan, ledger, failed, ask_models=ask_models, ask_judges=ask_judges))
-        outcome = _outcome(plan, ledger, failed)
-    write_records(plan.output / JUDGMENTS, outcome.judgments)
-    write_records(plan.output / MISSING, outcome.missing)
+        try:
+            if ask_models:
+                for end in plan.config.models:
+                    if end.folder is not None:
+                        _note(failed, natively(end, plan.questions, ledger))
+            asyncio.run(_ask(plan, ledger, failed, ask_models=ask_models, ask_judges=ask_judges))
+        finally:
+            outcome = _outcome(plan, ledger, failed)
+            write_records(plan.output / JUDGMENTS, outcome.judgments)
+            write_records(plan.output / MISSING, outcome.missing)
     return outcome
 
 
-def estimates(plan: Plan) -> list[Estimate]:
+def estimates(plan: Plan, *, ask_models: bool, ask_judges: bool) -> list[Estimate]:
     """What is still to be asked, model by model and judge by judge, about."""
     with opened(plan.ledger) as ledger:
         models = [_estimate_model(plan, end, ledger) for end in plan.config.models]
         answers = _answers(plan, ledger)
-        for end in plan.config.models:  # those that are not there yet are thought of as middling
-            for question in plan.questions:
-                turns = (answering.middling(),) * len(question.turns)
-                answers[end.name].setdefault(question.id, Answer(question.id, end.name, turns))
-        cases = list(plan.cases(answers))
-        return models + [_estimate_judge(plan, judge, cases, ledger) for judge in plan.config.judges]
+        if ask_models:  # those that are not there yet are thought of as middling
+            for end in plan.config.models:
+                for question in plan.questions:
+                    turns = (answering.middling(),) * len(question.turns)
+                    answers[end.name].setdefault(question.id, Answer(question.id, end.name, turns))
+        judges = [_estimate_judge(plan, one, _asks(plan, one, answers), ledger) for one in plan.config.judges]
+    return models * ask_models + judges * ask_judges
 
 
 def reopen(output: Path) -> tuple[Plan, Outcome]:
@@ -100,9 +107,7 @@ def reopen(output: Path) -> tuple[Plan, Outcome]:
 
 
 async def _ask(plan: Plan, ledger: Ledger, failed: Failed, *, ask_models: bool, ask_judges: bool) -> None:
-    limit = plan.config.budget
-    paid = sum(one.cost for one in _bills(plan, _answers(plan, ledger), ledger)) if limit else 0.0
-    budget = Budget(limit, paid)
+    budget = Budget(plan.config.budget, ledger.cost)
     for end in plan.config.models:
         if ask_models and end.folder is None:
             _tell(_estimate_model(plan, end, ledger))
@@ -110,11 +115,12 @@ async def _ask(plan: Plan, ledger: Ledger, failed: Failed, *, ask_models: bool, 
                 _note(failed, await answering.ask_answers(asker, plan.questions))
     if not ask_judges:
         return
-    cases = list(plan.cases(_answers(plan, ledger)))
+    answers = _answers(plan, ledger)
     for judge in plan.config.judges:
-        _tell(_estimate_judge(plan, judge, cases, ledger))
+        asks = _asks(plan, judge, answers)
+        _tell(_estimate_judge(plan, judge, asks, ledger))
         async with _asker(judge, ledger, budget) as asker:
-            _note(failed, await ask_judge(asker, plan.prompt, cases, plan.config.samples))
+            _note(failed, await ask_judge(asker, asks))
 
 
 @asynccontextmanager
@@ -130,34 +136,29 @@ def _outcome(plan: Plan, ledger: Ledger, failed: Failed) -> Outcome:
     answers = _answers(plan, ledger, written=True)
     judgments = list(plan.given_judgments)
     missing = _unanswered(plan, answers, ledger, failed)
-    for judge in plan.config.judges:
-        for case, reply in _said(plan, judge, answers, ledger):
-            if reply is None:
-                why = failed.get((judge.name, case.what), NOT_ASKED)
-                missing.append(Missing(judge.name, case.what, why))
-            else:
-                judgments.append(judgment(judge.name, plan.prompt, case, reply))
-    return Outcome(plan.questions, answers, judgments, missing, _bills(plan, answers, ledger))
-
-
-def _said(
-    plan: Plan, judge: EndpointConfig, answers: dict[str, Answers], ledger: Ledger
-) -> Iterator[tuple[Case, Reply | None]]:
-    """What a judge has said of each case, as far as it is known."""
-    for case in plan.cases(answers):
-        yield case, ledger.get(judge_ask(judge, plan.prompt, case, plan.config.samples))
-
-
-def _bills(plan: Plan, answers: dict[str, Answers], ledger: Ledger) -> list[Bill]:
-    """Of all that has been asked of anybody."""
-    found = []
+    bills = []
     for end in plan.config.models:
         known = [reply for one in plan.questions for _, reply in known_replies(end, one, ledger)]
-        found.append(bill(end, known))
+        bills.append(bill(end, known))
     for judge in plan.config.judges:
-        said = (reply for _, reply in _said(plan, judge, answers, ledger))
-        found.append(bill(judge, [reply for reply in said if reply is not None]))
-    return [one for one in found if one.replies]
+        said: dict[str, Reply] = {}
+        for case, ask in wanted(judge, plan.prompt, plan.cases(answers), plan.config.samples):
+            reply = ledger.get(ask) if ask else None
+            if ask and reply is None:
+                unasked = Missing(judge.name, case.what, NOT_ASKED)
+                missing.append(failed.get((judge.name, case.what), unasked))
+                continue
+            if ask and reply:
+                said[ask.key] = reply
+            judgments.append(judgment(judge.name, plan.prompt, case, reply))
+        bills.append(bill(judge, list(said.values())))
+    return Outcome(plan.questions, answers, judgments, missing, [one for one in bills if one.replies])
+
+
+def _asks(plan: Plan, judge: EndpointConfig, answers: dict[str, Answers]) -> list[tuple[Case, Ask]]:
+    """What a judge has to be asked."""
+    pairs = wanted(judge, plan.prompt, plan.cases(answers), plan.config.samples)
+    return [(case, ask) for case, ask in pairs if ask is not None]
 
 
 def _answers(plan: Plan, ledger: Ledger, *, written: bool = False) -> dict[str, Answers]:
@@ -178,8 +179,8 @@ def _unanswered(plan: Plan, answers: dict[str, Answers], ledger: Ledger, failed:
                 continue
             if model in ends:
                 turn = len(known_replies(ends[model], question, ledger)) + 1
-                what = f"question {question.id}, turn {turn}"
-                missing.append(Missing(model, what, failed.get((model, what), NOT_ASKED)))
+                what = answering.turn_of(question, turn)
+                missing.append(failed.get((model, what), Missing(model, what, NOT_ASKED)))
             else:
                 missing.append(Missing(model, f"question {question.id}", NOT_GIVEN))
     return missing
@@ -190,13 +191,14 @@ def _estimate_model(plan: Plan, end: EndpointConfig, ledger: Ledger) -> Estimate
     return estimate(end, asks, ledger, answering.REPLY_TOKENS)
 
 
-def _estimate_judge(plan: Plan, judge: EndpointConfig, cases: Sequence[Case], ledger: Ledger) -> Estimate:
-    asks = (judge_ask(judge, plan.prompt, case, plan.config.samples) for case in cases)
-    return estimate(judge, asks, ledger, JUDGMENT_TOKENS[plan.prompt.reads])
+def _estimate_judge(
+    plan: Plan, judge: EndpointConfig, asks: Sequence[tuple[Case, Ask]], ledger: Ledger
+) -> Estimate:
+    return estimate(judge, [ask for _, ask in asks], ledger, JUDGMENT_TOKENS[plan.prompt.reads])
 
 
 def _note(failed: Failed, missing: Sequence[Missing]) -> None:
-    failed.update({(one.name, one.what): one.why for one in missing})
+    failed.update({(one.name, one.what): one for one in missing})
 
 
 def _tell(expected: Estimate) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
+from ochat_ray.client import api_key
 from ochat_ray.config.eval import EndpointConfig
 from ochat_ray.errors import ConfigError, DataError, OchatError, one_line
-from ochat_ray.manifest import write_json
+from ochat_ray.eval.names import file_name
+from ochat_ray.manifest import digest, write_json
 
 FOLDER = "tasks"
 
@@ -45,16 +46,18 @@ def run_tasks(
     """
     lm_eval = _lm_eval()
     manager = _manager(lm_eval, tasks, folder)
-    stem = output / FOLDER / quote(endpoint.name, safe=" ")
+    stem = output / FOLDER / file_name(endpoint.name)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    key = os.environ.get(endpoint.key_env)
+    key = api_key(endpoint.key_env)
+    # What its client never collected is told with all headers, the key among them.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         found = lm_eval.simple_evaluate(
             model="local-chat-completions",
             model_args={
                 "model": endpoint.model or endpoint.name,
                 "base_url": f"{endpoint.url}/chat/completions",
-                "header": {"Authorization": f"Bearer {key}"} if key else {},
+                "header": {"Authorization": f"Bearer {key}"},
                 "num_concurrent": endpoint.concurrency,
                 "max_retries": endpoint.retries + 1,
                 "timeout": endpoint.timeout_s,
@@ -65,8 +68,8 @@ def run_tasks(
             num_fewshot=shots,
             limit=limit,
             apply_chat_template=True,
-            use_cache=f"{stem}.cache",
-            gen_kwargs=dict(endpoint.extra) or None,
+            use_cache=f"{stem}.{_settings_mark(endpoint)}.cache",
+            gen_kwargs=_generation(endpoint) or None,
             log_samples=True,
         )
     except NotImplementedError as error:
@@ -76,10 +79,11 @@ def run_tasks(
         ) from error
     except Exception as error:  # whatever its client raises, of four libraries
         raise OchatError(
-            f"{endpoint.url}: lm-eval failed: {one_line(error)}; run the same command again: replies are kept"
-        ) from error
+            f"{endpoint.url}: lm-eval failed: {one_line(error).replace(key, '***')}; run the same command "
+            "again: replies are kept"
+        ) from None
     for task, samples in found["samples"].items():
-        write_json(Path(f"{stem}.{quote(task, safe='')}.samples.json"), json.loads(_plain(samples)))
+        write_json(Path(f"{stem}.{file_name(task)}.samples.json"), json.loads(_plain(samples)))
     known = {**_known(Path(f"{stem}.json")), **json.loads(_plain(found["results"]))}
     write_json(Path(f"{stem}.json"), {"model": endpoint.name, "results": known})
     return list(_results(endpoint.name, found["results"]))
@@ -104,6 +108,16 @@ def table(rows: Sequence[TaskResult]) -> str:
         + (f" +- {one.standard_error:.4f}" if one.standard_error is not None else "")
         for name, one in zip(names, rows, strict=True)
     )
+
+
+def _generation(endpoint: EndpointConfig) -> dict[str, Any]:
+    heat = {} if endpoint.temperature is None else {"temperature": endpoint.temperature}
+    return {**heat, **endpoint.extra}
+
+
+def _settings_mark(endpoint: EndpointConfig) -> str:
+    """lm-eval's cache knows a request by its text alone."""
+    return digest([endpoint.model, endpoint.max_tokens, _generation(endpoint)])[:12]
 
 
 def _lm_eval() -> Any:

@@ -27,7 +27,12 @@ class Scripted:
         self.calls = 0
         self.running = self.most_running = 0
         self.delay_s = 0.0
-        self.logprobs: list[tuple[str, float]] = []
+        self.logprobs: list[tuple[str, float | None]] = []
+        self.usage: dict[str, int | None] | None = {
+            "prompt_tokens": 100,
+            "completion_tokens": 10,
+            "total_tokens": 110,
+        }
         self.api = FastAPI()
         self.api.add_api_route("/v1/chat/completions", self._answer, methods=["POST"])
 
@@ -56,16 +61,15 @@ class Scripted:
         tops = [{"token": token, "logprob": value, "bytes": None} for token, value in self.logprobs]
         logprobs = {"content": [{**first, "top_logprobs": tops}]} if self.logprobs else None
         message = {"role": "assistant", "content": text}
-        return JSONResponse(
-            {
-                "id": "x",
-                "object": "chat.completion",
-                "created": 0,
-                "model": body["model"],
-                "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}],
-                "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
-            }
-        )
+        completion = {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}],
+            "usage": self.usage,
+        }
+        return Response(json.dumps(completion), media_type="application/json")  # any text, in escapes
 
 
 def refused(status: int, message: str = "no", **headers: str) -> Response:

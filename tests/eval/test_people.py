@@ -17,6 +17,8 @@ from ochat_ray.eval.records import Answer, Judgment, Question
 from ochat_ray.eval.statistics import pairs
 from ochat_ray.eval.statistics.agreement import agreement
 
+ABOUT = "m against b, by j"
+
 
 def judged(*questions: str, turn: int = 1) -> list[pairs.Pair]:
     return pairs.pairs([Judgment(q, "c", "m", "b", "j", 1.0, 0.0, turn=turn) for q in questions])
@@ -32,8 +34,8 @@ class Sheet:
         base = {q: Answer(q, "b", ("theirs", "theirs, second")) for q in ids}
         self.given = (questions, own, base)
 
-    def write(self, rows: list[pairs.Pair] | None = None, seed: int = 0) -> list[dict[str, str]]:
-        write_for_people(self.path, judged(*self.ids) if rows is None else rows, *self.given, seed)
+    def write(self, rows: list[pairs.Pair] | None = None, about: str = ABOUT) -> list[dict[str, str]]:
+        write_for_people(self.path, judged(*self.ids) if rows is None else rows, *self.given, about)
         return self.rows()
 
     def rows(self) -> list[dict[str, str]]:
@@ -57,17 +59,21 @@ def test_what_people_prefer_comes_back_as_the_models_outcome(tmp_path: Path) -> 
     assert {*firsts} == {"ours", "theirs"} and 8 < firsts.count("ours") < 32
     for wanted, outcome in (("ours", 1.0), ("theirs", 0.0)):
         said = ["1" if first == wanted else " 2 " for first in firsts]
-        assert read_from_people(sheet.fill(said)) == {(q, 1): outcome for q in sheet.ids}
-    assert read_from_people(sheet.fill(["Tie"] * 40)) == {(q, 1): 0.5 for q in sheet.ids}
-    assert read_from_people(sheet.fill(["", *["1"] * 39])).keys() == {(q, 1) for q in sheet.ids[1:]}
+        assert read_from_people(sheet.fill(said), ABOUT) == {(q, 1): outcome for q in sheet.ids}
+    assert read_from_people(sheet.fill(["Tie"] * 40), ABOUT) == {(q, 1): 0.5 for q in sheet.ids}
+    assert read_from_people(sheet.fill(["", *["1"] * 39]), ABOUT).keys() == {(q, 1) for q in sheet.ids[1:]}
 
 
-def test_the_order_is_the_seeds(tmp_path: Path) -> None:
+def test_the_order_is_that_of_who_is_compared_and_no_other_file_is_taken_for_it(tmp_path: Path) -> None:
     ids = [str(q) for q in range(20)]
     first, again, other = (
-        Sheet(tmp_path / f"{name}.csv", ids).write(seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+        Sheet(tmp_path / f"{name}.csv", ids).write(about=about)
+        for name, about in (("a", "one"), ("b", "one"), ("c", "two"))
     )
     assert first == again != other
+    sheet = Sheet(tmp_path / "a.csv", ids)
+    with pytest.raises(DataError, match=r"row 2: key \d+: the file was not written for two"):
+        read_from_people(sheet.fill(["1"] * 20), "two")
 
 
 def test_later_turns_show_the_conversation(tmp_path: Path) -> None:
@@ -75,7 +81,7 @@ def test_later_turns_show_the_conversation(tmp_path: Path) -> None:
     [row] = sheet.write(judged("7", turn=2))
     assert (row["turn"], row["question"]) == ("2", "Question 7?\n\nAnd then?")
     assert {row["answer 1"], row["answer 2"]} == {"ours\n\nours, second", "theirs\n\ntheirs, second"}
-    assert read_from_people(sheet.fill(["tie"])) == {("7", 2): 0.5}
+    assert read_from_people(sheet.fill(["tie"]), ABOUT) == {("7", 2): 0.5}
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -83,10 +89,10 @@ def test_spreadsheets_of_all_countries_are_read(tmp_path: Path, delimiter: str) 
     sheet = Sheet(tmp_path / "people.csv", ["1", "2"], text='Gr\u00fc\u00dfe; "quoted",\r\nnew line')
     sheet.write()
     sheet.fill(["tie", ""], delimiter, encoding="utf-8")
-    assert read_from_people(sheet.path) == {("1", 1): 0.5}
+    assert read_from_people(sheet.path, ABOUT) == {("1", 1): 0.5}
     with sheet.path.open("a") as file:
         file.write("\r\n\r\n")
-    assert read_from_people(sheet.path) == {("1", 1): 0.5}
+    assert read_from_people(sheet.path, ABOUT) == {("1", 1): 0.5}
 
 
 @settings(deadline=None, max_examples=60)
@@ -102,7 +108,7 @@ def test_no_cell_is_a_formula_and_ids_come_back(
     assert not any(cell.startswith(GUARDED[:-1]) for cell in row.values())
     shown = text.replace("\ud800", "?")
     assert {row["answer 1"], row["answer 2"]} & {shown, "'" + shown}
-    assert read_from_people(sheet.fill(["tie"])) == {(name, 1): 0.5}
+    assert read_from_people(sheet.fill(["tie"]), ABOUT) == {(name, 1): 0.5}
 
 
 def test_a_cell_is_no_longer_than_spreadsheets_hold(tmp_path: Path) -> None:
@@ -117,7 +123,7 @@ def test_what_is_wrong_is_told_by_row_and_column(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"people\.csv: is there already"):
         sheet.write()
     with pytest.raises(DataError, match=r"people\.csv: row 3: winner 'A': expected 1, 2 or tie"):
-        read_from_people(sheet.fill(["1", "A"]))
+        read_from_people(sheet.fill(["1", "A"]), ABOUT)
     whole = sheet.fill(["1", "2"]).read_text(encoding="utf-8-sig")
     key = sheet.rows()[1]["key"]
     for text, said in (
@@ -128,19 +134,19 @@ def test_what_is_wrong_is_told_by_row_and_column(tmp_path: Path) -> None:
     ):
         sheet.path.write_text(text)
         with pytest.raises(DataError, match=said):
-            read_from_people(sheet.path)
+            read_from_people(sheet.path, ABOUT)
     sheet.path.write_bytes(b"id,turn\xff")
     with pytest.raises(DataError, match="not UTF-8"):
-        read_from_people(sheet.path)
+        read_from_people(sheet.path, ABOUT)
     with pytest.raises(DataError, match="cannot be read"):
-        read_from_people(tmp_path / "none.csv")
+        read_from_people(tmp_path / "none.csv", ABOUT)
 
 
 def test_a_question_without_text_or_answer_is_named_and_no_file_is_left(tmp_path: Path) -> None:
     questions, own, base = Sheet(tmp_path / "people.csv", ["1"]).given
     for parts, missing in ((({}, own, base), "text"), ((questions, {}, base), "answer")):
         with pytest.raises(DataError, match=f"question 1, turn 1: no {missing} to show"):
-            write_for_people(tmp_path / "people.csv", judged("1"), *parts)
+            write_for_people(tmp_path / "people.csv", judged("1"), *parts, ABOUT)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -169,7 +175,7 @@ def test_people_raise_the_agreement_with_people(public: Path, tmp_path: Path) ->
         else "2"
         for row in sheet.write(doubtful)
     ]
-    calibrated = with_people(rows, read_from_people(sheet.fill(filled)))
+    calibrated = with_people(rows, read_from_people(sheet.fill(filled), ABOUT))
 
     def agreed(found: list[pairs.Pair]) -> tuple[float, float]:
         said = {row.question: str(row.outcome) for row in found}

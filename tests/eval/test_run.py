@@ -119,7 +119,7 @@ def test_a_failing_judge_costs_no_finished_work_and_is_told(
     command = ["eval", "run", str(tmp_path / "out"), *settings(models, {"judge": served(judging)})]
     assert main(command) == 1
     out = capsys.readouterr().out
-    assert words in out and "missing  " in out and "run the same command again" in out
+    assert words in out and "missing  " in out and "the same command asks for them only" in out
     missing = [json.loads(line) for line in (tmp_path / "out/missing.jsonl").read_text().splitlines()]
     assert len(missing) == TURNS * 2 - 10
     assert {"mine against theirs" in one["what"] for one in missing} == {True}
@@ -145,7 +145,7 @@ def test_nonsense_is_unparsed_and_not_zero(
 
 
 def test_other_settings_over_the_same_replies(served: Callable[[Scripted], str], tmp_path: Path) -> None:
-    """More samples ask for what is new only; a report asks for nothing."""
+    """Another baseline, every pair: what is known is not asked, and a report asks for nothing."""
     judging = Scripted(judge(0, 1))
     models = {name: served(Scripted(model(6.0))) for name in ("mine", "theirs", "third")}
     ends = {"judge": served(judging)}
@@ -194,7 +194,7 @@ def test_an_estimate_asks_nothing(
     assert main(["eval", "run", str(tmp_path / "out"), "--estimate", *words]) == 0
     out = capsys.readouterr().out
     assert scripted.calls == 0
-    assert "mine: 24 requests" in out and "judge: 48 requests" in out and "about 1.06" in out
+    assert "mine: 24 requests" in out and "judge: 48 requests" in out and "about 1.07" in out
 
 
 @pytest.mark.parametrize(

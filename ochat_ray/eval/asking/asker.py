@@ -3,52 +3,66 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
+import httpx2
 import openai
 
-from ochat_ray.client import async_openai_client
+from ochat_ray.client import NO_KEY, api_key, async_openai_client
 from ochat_ray.config.eval import EndpointConfig
 from ochat_ray.errors import OchatError, one_line
 from ochat_ray.eval.asking.bill import Budget
-from ochat_ray.eval.asking.exchange import Ask, Reply
+from ochat_ray.eval.asking.exchange import Ask, Reply, sound
 from ochat_ray.eval.asking.ledger import Ledger
 
 J = TypeVar("J")
 
-REFUSED = (401, 403, 404)
-"""Statuses that every further request would get too."""
 FAILURES = 20
 """Requests that fail in a row, each with all its retries, before the endpoint is left alone."""
+REFUSED = (400, 413, 422)
+"""Statuses that are about one request."""
+HOPELESS = (401, 404)
+"""Statuses that every further request would get too."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
+"""Before a request is sent again, doubled each time, where the endpoint names no time."""
+PATIENCE_S = 600.0
+"""Longest time to wait because an endpoint says so."""
+NAMED = ("model", "messages", "temperature", "max_tokens", "logprobs", "top_logprobs")
+"""What the client's method takes; everything else goes into the body as it is."""
 
 
 class NotAnswered(OchatError):
     """A request got no reply; the text says why."""
 
 
-class EndpointDown(NotAnswered):
-    """The endpoint is not asked any more."""
+class Refused(NotAnswered):
+    """A request that the endpoint would never answer."""
 
 
 class Asker:
     """Asks an endpoint what the ledger does not know, and writes down what it says.
 
-    One event loop uses it. Raises NotAnswered where a request, with all its retries, got no reply, and
-    EndpointDown where nothing is asked any more: the key is refused, the model unknown, `FAILURES` requests
-    failed in a row, or the budget is spent.
+    One event loop uses it. Raises NotAnswered where a request, with all its retries, got no reply. Once the
+    key is refused, the model unknown, `FAILURES` requests failed in a row, or the budget is spent, nothing is
+    asked any more.
     """
 
     def __init__(self, endpoint: EndpointConfig, ledger: Ledger, budget: Budget) -> None:
         self.endpoint = endpoint
         self._ledger = ledger
         self._budget = budget
+        self._key = api_key(endpoint.key_env)
         self._pace = _Pace(endpoint.requests_per_minute)
         self._down = ""  # why nothing is asked any more
         self._failures = 0
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
-        self._client: openai.AsyncOpenAI | None = None
+        self._client = async_openai_client(
+            endpoint.url, self._key, timeout_s=endpoint.timeout_s, connections=endpoint.concurrency
+        )
 
     async def ask(self, ask: Ask) -> Reply:
         known = self._ledger.get(ask)
@@ -60,66 +74,99 @@ class Asker:
             waiting.add_done_callback(lambda _: self._waiting.pop(ask.key))
         return await waiting
 
+    async def close(self) -> None:
+        await self._client.close()
+
     async def _asked(self, ask: Ask) -> Reply:
+        attempt = 0
+        while True:
+            try:
+                reply = await self._attempt(ask)
+            except openai.APIError as error:
+                wait_s = self._wait_s(error, attempt)
+                if wait_s is None:
+                    raise self._given_up(error) from error
+            except NotAnswered:
+                raise
+            except Exception as error:  # what no client foresees, e.g. a reply that is no JSON
+                raise self._given_up(error) from error
+            else:
+                self._failures = 0
+                self._ledger.add(ask, reply)
+                return reply
+            attempt += 1
+            await asyncio.sleep(wait_s)
+
+    async def _attempt(self, ask: Ask) -> Reply:
+        self._require_up()
         end = self.endpoint
         most = (ask.most_input_tokens * end.input_price + end.max_tokens * end.output_price) / 1e6
         async with self._budget.reserved(most) as allowed:
-            if not allowed:
-                limit = self._budget.limit
-                self._down = self._down or f"the budget of {limit:g} is spent; raise eval.budget to go on"
+            if not allowed and not self._down:
+                self._down = (
+                    f"a request may cost {most:.4f}, and of the budget of {self._budget.limit:g} "
+                    f"{self._budget.spent:.4f} is spent; raise eval.budget to go on"
+                )
+            self._require_up()
             await self._pace.next()
-            if self._down:
-                raise EndpointDown(self._down)
-            reply = await self._send(ask)
-            self._budget.pay(reply.cost(end))
-        self._ledger.add(ask, reply)
+            self._require_up()
+            began = time.monotonic()
+            named = {name: value for name, value in ask.request.items() if name in NAMED}
+            more = {name: value for name, value in ask.request.items() if name not in NAMED}
+            try:
+                completion = await self._client.chat.completions.create(**named, extra_body=more)
+            except openai.APIConnectionError as error:
+                if not isinstance(error.__cause__, httpx2.ConnectError):  # it may have been read, and billed
+                    self._budget.pay(most)
+                    self._ledger.lose(end.name, most)
+                raise
+            reply = reply_of(completion, time.monotonic() - began, end, most)
+            self._budget.pay(reply.cost)
         return reply
 
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+    def _require_up(self) -> None:
+        if self._down:
+            raise NotAnswered(self._down)
 
-    async def _send(self, ask: Ask) -> Reply:
-        began = time.monotonic()
-        try:
-            completion = await self._open().chat.completions.create(**ask.request)
-            reply = reply_of(completion, time.monotonic() - began)
-        except Exception as error:  # also what no client foresees, e.g. a reply that is no JSON
-            why = self._why(error)
-            self._failures += 1
-            if getattr(error, "status_code", None) in REFUSED:
-                self._down = why
-            elif self._failures >= FAILURES:
-                self._down = f"not asked any more after {FAILURES} failures in a row, the last: {why}"
-            raise (EndpointDown if self._down else NotAnswered)(why) from error
-        self._failures = 0
-        return reply
+    def _wait_s(self, error: openai.APIError, attempt: int) -> float | None:
+        """Until the request is sent again; None where it is not."""
+        status = getattr(error, "status_code", None)
+        passing = isinstance(error, openai.APIConnectionError) or status in (408, 409, 429)
+        if not passing and not (isinstance(status, int) and status >= 500):
+            return None
+        if attempt >= self.endpoint.retries or getattr(error, "code", None) == "insufficient_quota":
+            return None
+        said_s = _retry_after_s(error)
+        if said_s is not None:
+            return said_s if said_s <= PATIENCE_S else None
+        return float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)) * random.uniform(0.75, 1.0)
 
-    def _open(self) -> openai.AsyncOpenAI:
-        if self._client is None:
-            end = self.endpoint
-            self._client = async_openai_client(
-                end.url,
-                key_env=end.key_env,
-                timeout_s=end.timeout_s,
-                retries=end.retries,
-                connections=end.concurrency,
-            )
-        return self._client
+    def _given_up(self, error: Exception) -> NotAnswered:
+        why = self._why(error)
+        status = getattr(error, "status_code", None)
+        if status in REFUSED:
+            return Refused(why)
+        self._failures += 1
+        if status in HOPELESS or getattr(error, "code", None) == "insufficient_quota":
+            self._down = why
+        elif self._failures >= FAILURES:
+            self._down = f"not asked any more after {FAILURES} failures in a row, the last: {why}"
+        return NotAnswered(why)
 
     def _why(self, error: Exception) -> str:
         end = self.endpoint
         status = getattr(error, "status_code", None)
         if status == 401:
-            return f"{end.url} refuses the key (401); put one into the environment variable {end.key_env}"
-        if status is not None:
-            return f"{end.url}: {status}: {_message(error)}"
-        if isinstance(error, openai.APITimeoutError):
-            return f"{end.url}: no reply within {end.timeout_s:g} s, {end.retries + 1} times"
-        if isinstance(error, openai.APIConnectionError):
-            return f"{end.url}: {one_line(error.__cause__ or error)}"
-        return f"{end.url}: not a chat completion: {one_line(error)}"
+            why = f"refuses the key (401); put one into the environment variable {end.key_env}"
+        elif status is not None:
+            why = f"{status}: {_message(error)}"
+        elif isinstance(error, openai.APITimeoutError):
+            why = f"no reply within {end.timeout_s:g} s, {end.retries + 1} times"
+        elif isinstance(error, openai.APIConnectionError):
+            why = one_line(error.__cause__ or error)
+        else:
+            why = f"not a chat completion: {one_line(error)[:300]}"
+        return f"{end.url}: {why if self._key == NO_KEY else why.replace(self._key, '***')}"
 
 
 async def each(jobs: Iterable[J], work: Callable[[J], Awaitable[Any]], workers: int) -> None:
@@ -130,9 +177,12 @@ async def each(jobs: Iterable[J], work: Callable[[J], Awaitable[Any]], workers: 
         for job in waiting:
             await work(job)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(workers):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(worker())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 class _Pace:
@@ -151,19 +201,37 @@ class _Pace:
         await asyncio.sleep(at - now)
 
 
-def reply_of(completion: Any, seconds: float) -> Reply:
-    """What a chat completion says; raises where it is none."""
+def reply_of(completion: Any, seconds: float, endpoint: EndpointConfig, most: float) -> Reply:
+    """What a chat completion says, and what it cost: `most` where it tells no usage. Raises for anything
+    else."""
     choice = completion.choices[0]
+    text = choice.message.content
+    if text is not None and not isinstance(text, str):
+        raise ValueError(f"the content is {type(text).__name__}, not a text")
     usage = completion.usage
+    read, written = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage is not None else (0, 0)
     first = choice.logprobs.content[0].top_logprobs if choice.logprobs and choice.logprobs.content else ()
+    known = [(sound(str(one.token)), one.logprob) for one in first if isinstance(one.logprob, int | float)]
+    price = (read * endpoint.input_price + written * endpoint.output_price) / 1e6
     return Reply(
-        text=choice.message.content or "",
-        finish_reason=choice.finish_reason or "",
-        input_tokens=usage.prompt_tokens if usage else 0,
-        output_tokens=usage.completion_tokens if usage else 0,
+        text=sound(text or ""),
+        finish_reason=str(choice.finish_reason or ""),
+        input_tokens=read,
+        output_tokens=written,
         seconds=round(seconds, 3),
-        top_logprobs=tuple((one.token, one.logprob) for one in first),
+        cost=price if read or written else most,
+        top_logprobs=tuple((token, float(value)) for token, value in known if math.isfinite(value)),
     )
+
+
+def _retry_after_s(error: openai.APIError) -> float | None:
+    """Seconds, where the endpoint names them; dates, which nobody sends with a 429, are not read."""
+    response = getattr(error, "response", None)
+    try:
+        seconds = float(response.headers["retry-after"]) if response is not None else math.nan
+    except (KeyError, ValueError):
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _message(error: Exception) -> str:

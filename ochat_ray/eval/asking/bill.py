@@ -25,11 +25,11 @@ class Budget:
     def __init__(self, limit: float | None, spent: float = 0.0) -> None:
         self.limit = limit
         self.spent = spent
-        self._reserved = 0.0
+        self._reserved: dict[object, float] = {}  # of the requests that run
         self._freed = asyncio.Condition()
 
     def pay(self, cost: float) -> None:
-        """Count a reply."""
+        """Count what was spent."""
         self.spent += cost
 
     @asynccontextmanager
@@ -39,19 +39,21 @@ class Budget:
         if self.limit is None:
             yield True
             return
+        own = object()
         async with self._freed:
             await self._freed.wait_for(lambda: self._fits(most) or not self._reserved)
             allowed = self._fits(most)
-            self._reserved += most * allowed
+            if allowed:
+                self._reserved[own] = most
         try:
             yield allowed
         finally:
             async with self._freed:
-                self._reserved = max(0.0, self._reserved - most * allowed)
+                self._reserved.pop(own, None)
                 self._freed.notify_all()
 
     def _fits(self, most: float) -> bool:
-        return self.limit is None or self.spent + self._reserved + most <= self.limit
+        return self.limit is None or self.spent + sum(self._reserved.values()) + most <= self.limit
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def bill(endpoint: EndpointConfig, replies: Sequence[Reply]) -> Bill:
         sum(reply.input_tokens for reply in replies),
         sum(reply.output_tokens for reply in replies),
         round(sum(reply.seconds for reply in replies), 3),
-        sum(reply.cost(endpoint) for reply in replies),
+        sum(reply.cost for reply in replies),
         endpoint.priced,
     )
 

@@ -23,16 +23,18 @@ class Ask:
     request: Mapping[str, Any]
     """Its body."""
     sample: int = 0
+    weights: str = ""
+    """What tells a model that is a folder from a later one of the same name."""
 
     @cached_property
     def key(self) -> str:
         """sha256 of all that decides the reply."""
-        return digest([self.name, self.request, self.sample])
+        return digest([self.name, self.request, self.sample, self.weights])
 
     @property
     def prompt_bytes(self) -> int:
         """Of all messages; no tokenizer makes more tokens of a text than it has bytes."""
-        return sum(len(str(message["content"]).encode()) for message in self.request["messages"])
+        return sum(len(message["content"].encode()) for message in self.request["messages"])
 
     @property
     def most_input_tokens(self) -> int:
@@ -48,12 +50,10 @@ class Reply:
     input_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
+    cost: float = 0.0
+    """By the prices of the day, in their currency."""
     top_logprobs: tuple[tuple[str, float], ...] = ()
     """Of the first token: the likeliest tokens and their log-probabilities, where they were asked for."""
-
-    def cost(self, endpoint: EndpointConfig) -> float:
-        """In the currency of the endpoint's prices."""
-        return (self.input_tokens * endpoint.input_price + self.output_tokens * endpoint.output_price) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ class Missing:
     what: str
     """What for, e.g. `question 3, turn 2`."""
     why: str
+    refused: bool = False
+    """The request itself is at fault, so that asking again is in vain."""
 
 
 def request_of(
@@ -77,7 +79,7 @@ def request_of(
     """The body of a request."""
     request: dict[str, Any] = {
         "model": endpoint.model or endpoint.name,
-        "messages": messages,
+        "messages": [{**message, "content": sound(message["content"])} for message in messages],
         "temperature": temperature if endpoint.temperature is None else endpoint.temperature,
         "max_tokens": endpoint.max_tokens,
         **endpoint.extra,
@@ -85,3 +87,8 @@ def request_of(
     if top_logprobs:
         request.update(logprobs=True, top_logprobs=top_logprobs)
     return request
+
+
+def sound(text: str) -> str:
+    """Lone surrogates, which JSON can hold and UTF-8 cannot, become U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ochat_ray.errors import DataError
 from ochat_ray.eval.records import Judgment
@@ -157,8 +158,8 @@ def pairs(judgments: Iterable[Judgment], rule: Rule = "mean") -> list[Pair]:
 def _pair(group: Sequence[Judgment], rule: Rule) -> Pair | None:
     orders = [[j for j in group if j.swapped is swapped] for swapped in (False, True)]
     means = [_mean(order) for order in orders]
-    if rule == "agree" and any(j.value is None for j in group):
-        return None
+    if rule == "agree" and any(order and mean is None for order, mean in zip(orders, means, strict=True)):
+        return None  # FastChat drops what it cannot read in one of the orders
     known = [mean for mean in means if mean is not None]
     if not known:
         return None
@@ -212,11 +213,19 @@ def pair_figures(judgments: Sequence[Judgment], rule: Rule = "mean") -> PairFigu
     rows = pairs(judgments, rule)
     has_scores = scored(judgments)
     both = [row for row in rows if row.conflict is not None]
-    columns = [
-        (r.value, r.against, r.outcome, bool(r.conflict), r.conflict is not None, r.first_named, r.named)
-        for r in rows
-    ]
-    drawn = Resampled(np.array(columns, float).reshape(-1, 7))
+    drawn = _by_question(
+        rows,
+        lambda r: (
+            r.value,
+            r.against,
+            r.outcome,
+            1,
+            bool(r.conflict),
+            r.conflict is not None,
+            r.first_named,
+            r.named,
+        ),
+    )
 
     def rate(top: int, bottom: int) -> Callable[[Any], Any]:
         return lambda means: 100 * means[..., top] / means[..., bottom]
@@ -230,18 +239,32 @@ def pair_figures(judgments: Sequence[Judgment], rule: Rule = "mean") -> PairFigu
         judgments=len(judgments),
         unparsed=sum(j.value is None for j in judgments),
         counts=count(rows),
-        win_rate_adjusted=drawn.interval(lambda means: 100 * means[..., 2]),
+        win_rate_adjusted=drawn.interval(rate(2, 3)),
         percent_of_baseline=drawn.interval(rate(0, 1)) if has_scores else None,
         model_first=_side(judgments, False, has_scores),
         baseline_first=_side(judgments, True, has_scores),
         conflicts=sum(bool(row.conflict) for row in rows),
-        conflict_rate=drawn.interval(rate(3, 4)) if both else None,
-        first_preferred=drawn.interval(rate(5, 6)) if any(row.named for row in rows) else None,
+        conflict_rate=drawn.interval(rate(4, 5)) if both else None,
+        first_preferred=drawn.interval(rate(6, 7)) if any(row.named for row in rows) else None,
         bpde=sum(row.bpde for row in rows) / len(rows),
         by_category={
             name: count(r for r in rows if r.category == name) for name in sorted({r.category for r in rows})
         },
     )
+
+
+def win_rate(rows: Sequence[Pair]) -> Interval:
+    """(wins + ties / 2) / all, percent."""
+    drawn = _by_question(rows, lambda row: (row.outcome, 1))
+    return drawn.interval(lambda means: 100 * means[..., 0] / means[..., 1])
+
+
+def _by_question(rows: Iterable[Pair], columns: Callable[[Pair], tuple[float, ...]]) -> Resampled:
+    """Sums over the turns of each question, which are one draw."""
+    sums: dict[str, NDArray[np.float64]] = {}
+    for row in rows:
+        sums[row.question] = sums.get(row.question, np.zeros(1)) + np.array(columns(row), float)
+    return Resampled(np.array(list(sums.values())))
 
 
 def count(rows: Iterable[Pair]) -> Counts:
