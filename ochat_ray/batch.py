@@ -20,9 +20,6 @@ from ochat_ray.storage import growing
 ROUNDS = 4
 """Rows of a task, in requests that run at a time: what a lost worker does again at most."""
 
-RETRIES = 3
-"""A request that ends every engine that it meets does not go on for ever."""
-
 
 class Answered(NamedTuple):
     """A request's place in the list, its chat completion, or why there is none."""
@@ -44,8 +41,8 @@ def infer(folder: Path, config: ServeConfig, requests: Sequence[Mapping[str, Any
     """Answer bodies of chat completions, as they get ready. Needs Ray.
 
     `config.replicas` engines, or up to `config.autoscaling.max_replicas`, each on `config.gpus_per_replica`
-    GPUs. A lost engine's requests are answered by another, `RETRIES` times. Raises CheckpointError for a
-    folder that cannot be served.
+    GPUs. A lost engine's requests are answered by another. Raises CheckpointError for a folder that cannot be
+    served.
     """
     import ray
 
@@ -62,8 +59,6 @@ def infer(folder: Path, config: ServeConfig, requests: Sequence[Mapping[str, Any
         fn_constructor_args=(str(folder.resolve()), config, gpus > 0),
         batch_size=max(1, running // 2),  # several batches of a block run at a time
         compute=ray.data.ActorPoolStrategy(min_size=min(config.replicas, most), max_size=most),
-        max_restarts=RETRIES,
-        max_task_retries=RETRIES,
         num_cpus=config.engine.threads,
         num_gpus=gpus,
     )

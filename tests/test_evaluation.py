@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ochat_ray import evaluation
 from ochat_ray.batch import infer
 from ochat_ray.cli import main
+from ochat_ray.config import load_recipe, override_recipe
 from ochat_ray.config.eval import EndpointConfig
 from ochat_ray.eval.answers import collect, next_ask
+from ochat_ray.eval.asking.exchange import Missing, Reply
 from ochat_ray.eval.asking.ledger import opened
 from ochat_ray.eval.questions import read_questions
 from ochat_ray.eval.records import Judgment, read_records
@@ -83,3 +88,68 @@ def test_a_request_that_cannot_be_answered_does_not_end_the_batch(model_dir: Pat
     assert found[1].response is None and "maximum context length" in found[1].error
     assert found[2].response is None and "temperature" in found[2].error
     assert found[3].response
+
+
+def test_a_later_model_of_the_same_name_answers_anew(model_dir: Path, tmp_path: Path) -> None:  # noqa: F811
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+    model = EndpointConfig(name="m", folder=str(folder))
+    [question] = read_questions(None, limit=1)
+    first = next_ask(model, question, []).key
+    assert next_ask(model, question, []).key == first
+    weights = folder / "model.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    facts = json.loads((folder / "ochat.json").read_text())
+    (folder / "ochat.json").write_text(json.dumps(facts))  # an export writes it anew, last
+    assert next_ask(model, question, []).key != first
+
+
+@pytest.mark.parametrize(
+    ("baseline", "best"),
+    [(None, "epoch 2"), ("given", "epoch 2"), ("epoch 2", "epoch 2"), ("epoch 1", "epoch 2")],
+)
+def test_the_best_export_is_one_of_the_training(
+    baseline: str | None,
+    best: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second epoch is the best of them, though a model that was only given is better."""
+    scores = {"epoch 1": 4, "epoch 2": 6, "given": 9}
+    lines = [
+        {"question": one.id, "model": "given", "turns": ["given"] * len(one.turns)}
+        for one in read_questions(None)
+    ]
+    (tmp_path / "given.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def say(body: dict[str, Any], _: int) -> str:
+        text = body["messages"][-1]["content"]
+        shown = sorted(
+            (text.rindex(f"\n{name}\n"), score) for name, score in scores.items() if f"\n{name}\n" in text
+        )
+        return json.dumps([score for _, score in shown])
+
+    def natively(model: EndpointConfig, questions: Any, ledger: Any, _: Any) -> list[Missing]:
+        for question in questions:
+            replies: list[str] = []
+            while len(replies) < len(question.turns):
+                ledger.add(next_ask(model, question, replies), Reply(model.name))
+                replies.append(model.name)
+        return []
+
+    monkeypatch.setattr(evaluation, "answer_natively", natively)
+    exports = {name: tmp_path / name for name in ("epoch 1", "epoch 2")}
+    with listening(Scripted(say).api) as url:
+        recipe = override_recipe(
+            load_recipe("tiny-cpu"),
+            [
+                f"eval.judges={json.dumps([{'name': 'judge', 'url': f'{url}/v1'}])}",
+                f"eval.answers=[{tmp_path / 'given.jsonl'}]",
+                f"eval.baseline={json.dumps(baseline)}",
+                f"eval.figure={'percent' if baseline else 'rating'}",
+            ],
+        )
+        planned = evaluation.exports_plan(tmp_path / "eval", exports, recipe)
+        assert evaluation.best_export(planned, exports, LOCAL) == exports[best]

@@ -222,3 +222,70 @@ def test_wrong_settings_are_told_before_anything_is_asked(
     assert main(["eval", "run", str(tmp_path / "out"), *words]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_evaluation_tells_what_there_is(
+    served: Callable[[Scripted], str], tmp_path: Path
+) -> None:
+    judging = Scripted(judge(0, 1))
+    judging.delay_s = 0.05
+    models = {name: served(Scripted(model(6.0))) for name in ("mine", "theirs")}
+    words = settings(models, {"judge": served(judging)})
+    command = [sys.executable, "-m", "ochat_ray", "eval", "run", str(tmp_path / "out"), *words]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + PATIENCE_S
+    while judging.answered < 12:
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    assert "Run the same command again to go on" in running.communicate(timeout=PATIENCE_S)[1]
+    assert running.returncode == 130
+    missing = (tmp_path / "out/missing.jsonl").read_text().count("\n")
+    assert missing and missing + len(judgments(tmp_path / "out")) == TURNS * 2
+
+
+def test_refusals_are_told_apart_and_hurt_nobody_else(
+    served: Callable[[Scripted], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One question is too long for one model."""
+    answering = Scripted(model(6.0))
+    refusing = Scripted(model(6.0), lambda call: refused(400, "too long") if call == 3 else None)
+    ends = {"mine": served(refusing), "theirs": served(answering)}
+    words = settings(ends, {"judge": served(Scripted(judge(0, 1)))})
+    assert main(["eval", "run", str(tmp_path / "out"), *words]) == 1
+    out = capsys.readouterr().out
+    assert "1 requests were refused, and would be again" in out and "400: too long" in out
+    assert "asks for them only" not in out
+    assert TURNS * 2 - 4 <= len(judgments(tmp_path / "out")) < TURNS * 2
+
+
+def test_names_stay_in_their_folder(served: Callable[[Scripted], str], tmp_path: Path) -> None:
+    models = {name: served(Scripted(model(6.0))) for name in ("..", "../../x")}
+    out = tmp_path / "deep/er/out"
+    assert main(["eval", "answer", str(out), *settings(models, {})]) == 0
+    assert sorted(path.name for path in (out / "answers").iterdir()) == ["%2E.%2F..%2Fx.jsonl", "%2E..jsonl"]
+    assert main(["eval", "export", str(out), str(tmp_path / "deep/files"), "--as", "fastchat"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep"]
+
+
+def test_the_figure_may_be_chosen(
+    served: Callable[[Scripted], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = {name: served(Scripted(model(quality))) for name, quality in (("good", 8.0), ("bad", 4.0))}
+    ends = {"judge": served(Scripted(judge(0, 0.1)))}
+    out = str(tmp_path / "out")
+    for figure, more in (
+        ("rating", []),
+        ("percent", ["eval.baseline=bad"]),
+        ("win_rate", ["eval.baseline=bad"]),
+    ):
+        words = [*settings(models, ends), f"eval.figure={figure}", *more]
+        assert main(["eval", "run", out, *words]) == 0
+        assert f"  1. good  {figure} " in capsys.readouterr().out
+    for words, told in (
+        (["eval.figure=grade"], "there is no such figure of comparisons; choose from win_rate"),
+        (["eval.figure=percent"], "is against a baseline; name one in eval.baseline"),
+        (["eval.figure=rating", "eval.prompt=grade"], "no such figure of single answers; choose from grade"),
+    ):
+        assert main(["eval", "run", out, *settings(models, ends), *words]) == 2
+        assert told in capsys.readouterr().err
