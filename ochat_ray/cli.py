@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from ochat_ray.config import Recipe
 
 DEFAULT_RECIPE = "openchat"
+JOBS = {  # of jobs/, and the words that each of them runs
+    "prepare": ("prepare",),
+    "pack": ("pack",),
+    "train": ("train",),
+    "serve": ("serve",),
+    "evaluate": ("eval", "run"),
+    "batch_infer": ("batch",),
+    "pipeline": ("pipeline",),
+}
 DEFAULT_URL = "http://127.0.0.1:18888/v1"
 STAGES = ("base", "prepare", "train", "serve", "pipeline", "batch", "config")  # these take a recipe
 FORMATS = ("page", "json", "jsonl", "parquet", "tar", "zip")
@@ -212,6 +221,14 @@ def _parser() -> argparse.ArgumentParser:
         "input", type=Path, help="requests, JSON Lines with custom_id and body (OpenAI's batches)"
     )
     batch.add_argument("output", type=Path, help="file to write; answers that are in it are kept")
+
+    submit = command("submit", _submit, "run a job on a cluster: check it, upload it, follow it")
+    submit.add_argument("job", choices=JOBS, help="which of jobs/")
+    submit.add_argument("--cluster", metavar="URL", help="dashboard (default: RAY_API_SERVER_ADDRESS)")
+    submit.add_argument("--id", help="name of the submission; the same again follows it, or goes on")
+    submit.add_argument(
+        "words", nargs=argparse.REMAINDER, help="what the job is given, as on the command line"
+    )
 
     chat = command("chat", _chat, "talk to a served model in the terminal")
     chat.add_argument("message", nargs="?", help="ask this and leave (default: a conversation)")
@@ -445,6 +462,17 @@ def _batch(args: argparse.Namespace) -> int:
     if done.refused:
         print(f"{done.refused:,} were refused: see `error` of their lines", file=sys.stderr)
     return 1 if done.refused else 0
+
+
+def _submit(args: argparse.Namespace) -> int:
+    from ochat_ray.config import load_recipe
+    from ochat_ray.submit import require_uploaded, submit
+
+    planned = _parse([*JOBS[args.job], *args.words])
+    if hasattr(planned, "recipe"):
+        require_uploaded(planned.recipe)
+        load_recipe(planned.recipe or DEFAULT_RECIPE, planned.overrides)
+    return submit(args.job, args.words, cluster=args.cluster, submission_id=args.id)
 
 
 def _chat(args: argparse.Namespace) -> int:

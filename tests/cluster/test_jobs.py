@@ -166,3 +166,30 @@ def test_pipeline_job(head: Head, tmp_path: Path) -> None:
     assert "eval.html" in done.stdout
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{head.endpoint}/v1", api_key="none")
     assert [model.id for model in client.models.list()] == ["openchat"]
+
+
+def test_submit_checks_follows_and_hands_on_the_exit_status(head: Head, tmp_path: Path) -> None:
+    def submit(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ochat_ray", "submit", *words]
+        return subprocess.run(command, cwd=ROOT, env=head.env, capture_output=True, text=True, check=False)
+
+    write_pages(tmp_path / "pages" / "ShareGPT")
+    pack = ["pack", str(tmp_path / "pages"), str(tmp_path / "packed")]
+    done = submit("--id", "pack-1", *pack)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "submitted pack-1 on http://127.0.0.1" in done.stderr and "files in" in done.stdout
+    again = submit("--id", "pack-1", *pack)  # ended: it is started anew, and there is nothing left to do
+    assert again.returncode == 0, again.stdout + again.stderr
+    failed = submit("--id", "pack-2", "pack", str(tmp_path / "none"), str(tmp_path / "x"))
+    assert failed.returncode == 2 and "no such file or folder" in failed.stdout
+    assert "`ochat-ray submit --id pack-2 pack " in failed.stderr
+
+    for words, told in (
+        (["train", "DATA", "OUT", "--base", "B", "train.epcohs=3"], "did you mean `train.epochs`?"),
+        (["train", "DATA", "OUT"], "the following arguments are required: --base"),
+        (["evaluate", "OUT", "--recipe", "/tmp/x.yaml"], "only it is uploaded"),
+        (["nope"], "invalid choice: 'nope'"),
+        (["--cluster", "http://127.0.0.1:9", "pack", "a", "b"], "http://127.0.0.1:9: no cluster answers"),
+    ):
+        wrong = submit(*words)
+        assert wrong.returncode == 2 and told in wrong.stderr, wrong.stderr
