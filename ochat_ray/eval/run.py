@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ochat_ray.config.eval import EndpointConfig, EvalConfig
 from ochat_ray.errors import DataError
@@ -79,8 +80,11 @@ def evaluate(plan: Plan, natively: Natively, *, ask_models: bool, ask_judges: bo
 
 
 def estimates(plan: Plan, *, ask_models: bool, ask_judges: bool) -> list[Estimate]:
-    """What is still to be asked, model by model and judge by judge, about."""
-    with opened(plan.ledger) as ledger:
+    """What is still to be asked, model by model and judge by judge, about. Writes nothing."""
+    with (
+        TemporaryDirectory() as empty,
+        opened(plan.ledger if plan.ledger.exists() else Path(empty) / "none") as ledger,
+    ):
         models = [_estimate_model(plan, end, ledger) for end in plan.config.models]
         answers = _answers(plan, ledger)
         if ask_models:  # those that are not there yet are thought of as middling

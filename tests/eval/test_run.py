@@ -193,7 +193,7 @@ def test_an_estimate_asks_nothing(
     words = [f"eval.models={json.dumps(ends)}", f"eval.judges={json.dumps(judges)}"]
     assert main(["eval", "run", str(tmp_path / "out"), "--estimate", *words]) == 0
     out = capsys.readouterr().out
-    assert scripted.calls == 0
+    assert scripted.calls == 0 and not (tmp_path / "out").exists()
     assert "mine: 24 requests" in out and "judge: 48 requests" in out and "about 1.07" in out
 
 
