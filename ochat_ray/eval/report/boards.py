@@ -46,6 +46,7 @@ class Ranked:
 
     group: PairGroup
     win_rate: Whisker
+    length_controlled: Whisker | None
     percent: Whisker | None
     plot: LengthPlot | None
     calibration: Calibration | None
@@ -76,6 +77,10 @@ class Board:
         return any(
             None not in (one.group.bias.model_first, one.group.bias.baseline_first) for one in self.ranked
         )
+
+    @property
+    def has_length_controlled(self) -> bool:
+        return any(one.length_controlled for one in self.ranked)
 
     @property
     def has_lengths(self) -> bool:
@@ -124,6 +129,7 @@ def _board(baseline: str, judge: str, groups: list[PairGroup]) -> Board:
             Ranked(
                 group=one,
                 win_rate=whisker(one.win_rate, PERCENT),
+                length_controlled=whisker(one.length_controlled, PERCENT) if one.length_controlled else None,
                 percent=whisker(one.percent, percent) if one.percent and percent else None,
                 plot=length_plot(one),
                 calibration=_calibration(one.calibration),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
+from ochat_ray.errors import DataError
 from ochat_ray.eval.records import Answer, Judgment
 from ochat_ray.eval.report.calibration import calibration
 from ochat_ray.eval.report.schema import Bias, Figure, GradeGroup, GradeRow, PairGroup, PairRow, Tally, finite
 from ochat_ray.eval.statistics.bootstrap import mean_interval
 from ochat_ray.eval.statistics.grades import grade_figures
+from ochat_ray.eval.statistics.length_control import length_controlled_win_rate
 from ochat_ray.eval.statistics.pairs import (
     Pair,
     PairFigures,
@@ -53,6 +57,7 @@ def pair_group(judgments: Sequence[Judgment], rule: Rule | None, answers: Answer
         win_rate=Figure.of(figures.win_rate_adjusted),
         percent=Figure.of(figures.percent_of_baseline) if figures.percent_of_baseline else None,
         preference=Figure.of(mean_interval(np.array([p.value for p in found]), 100)) if soft else None,
+        length_controlled=_length_controlled(judgments, figures, answers),
         bias=_bias(figures),
         calibration=calibration(judgments, rule),
         by_category={name: Tally.of(counts) for name, counts in figures.by_category.items()},
@@ -96,6 +101,24 @@ def _bias(figures: PairFigures) -> Bias:
         first_preferred=Figure.of(figures.first_preferred) if figures.first_preferred else None,
         bpde=abs(figures.bpde),
     )
+
+
+def _length_controlled(
+    judgments: Sequence[Judgment], figures: PairFigures, answers: Answers
+) -> Figure | None:
+    own, baseline = (
+        {question: answer for (model, question), answer in answers.items() if model == name}
+        for name in (figures.model, figures.baseline)
+    )
+    with warnings.catch_warnings():
+        # Of draws that hardly tell length from model, as where all answers are longer. A hundred times the
+        # iterations change none of these figures by 0.1; nothing is lost but the noise.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        try:
+            found = length_controlled_win_rate(judgments, own, baseline, rule=figures.rule)
+        except DataError:
+            return None  # an answer is not known
+    return Figure.of(found.win_rate)
 
 
 def _row(pair: Pair, figures: PairFigures, answers: Answers) -> PairRow:

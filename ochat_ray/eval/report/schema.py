@@ -131,6 +131,9 @@ class PairGroup(StrictModel):
     """100 x the sum of the model's mean scores / the baseline's; None for verdicts."""
     preference: Figure | None
     """100 x the mean share of the model, where verdicts are shares (AlpacaEval 2)."""
+    length_controlled: Figure | None
+    """What the win rate, or the preference, would be were the answers as long as the baseline's (Dubois et
+    al. 2024), by length and model only; None where not all answers are known."""
     bias: Bias
     calibration: tuple[Calibrated, ...]
     """From few judgments to all; empty where there is one order and sample only."""

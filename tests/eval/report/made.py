@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from types import SimpleNamespace
 
 from ochat_ray.eval.records import Answer, Judgment, Question
@@ -30,6 +31,15 @@ def answers(count: int = 12, names: tuple[str, ...] = (*MODELS, "base")) -> list
     return [
         Answer(f"q{n}", model, (f"{model} says " + "word " * (n + len(model)),))
         for model in names
+        for n in range(count)
+    ]
+
+
+def uneven(count: int = 12) -> list[Answer]:
+    """Answers of lengths that go up and down, the baseline's differently."""
+    return [
+        Answer(f"q{n}", model, ("word " * (1 + n * step % 11),))
+        for model, step in zip((*MODELS, "base"), (2, 3, 5), strict=True)
         for n in range(count)
     ]
 
@@ -85,6 +95,7 @@ def grades(count: int = 12) -> list[Judgment]:
     ]
 
 
+@cache
 def full(nasty: str = "") -> Report:
     """A report in which every section has content; `nasty` is in every text of other people."""
     marked = [

@@ -15,7 +15,7 @@ from ochat_ray.errors import DataError
 from ochat_ray.eval.report.page import DATA, PAGE, read_report, render, write_report
 from ochat_ray.eval.report.reference import published
 from ochat_ray.eval.report.summary import summarise
-from tests.eval.report.made import ALL_NASTY, full, grades, judgments, questions
+from tests.eval.report.made import ALL_NASTY, full, grades, judgments, questions, uneven
 
 SECTIONS = [
     *("board", "ratings", "outcomes", "categories", "order", "calibration", "judges", "lengths", "people"),
@@ -95,6 +95,21 @@ def test_figures_are_on_the_page() -> None:
     assert "own 2 1,000 200 4 \u2013 All 4 2,000 400 7 0.25" in text(page, "bills")
     assert "good mmlu acc 0.5432 0.0100" in text(page, "tasks")
     assert "judge other" in text(page, "judges")
+
+
+def test_length_controlled_rates_stand_beside_win_rates_where_any_is_known() -> None:
+    report = summarise(judgments(), answers=uneven()[1:])
+    page = parse(render(report))
+    _, fair = report.pairs
+    rows = {row.findtext(".//bdi"): row for row in page.xpath("//section[@id='board']//tbody/tr")}
+    [cell] = rows["fair"].xpath("./td[3]")
+    figure = fair.length_controlled
+    assert " ".join(cell.itertext()) == f"{figure.value:.1f} {figure.low:.1f} to {figure.high:.1f}"
+    assert rows["good"].xpath("./td[3]")[0].text == "\u2013"
+    assert page.xpath("//section[@id='board']//thead//th[3]/text()") == ["Length-controlled, %"]
+    assert "were the answers as long as the baseline's (Dubois et al. 2024" in text(page, "board")
+    assert "it is an extrapolation" in text(page, "board")
+    assert "ength-controlled" not in render(summarise(judgments()))
 
 
 def test_the_heat_map_has_a_cell_for_each_model_and_category() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,8 +13,9 @@ from ochat_ray.eval.report.schema import Figure, Tally
 from ochat_ray.eval.report.summary import summarise
 from ochat_ray.eval.statistics.agreement import agreement
 from ochat_ray.eval.statistics.grades import grade_figures
+from ochat_ray.eval.statistics.length_control import length_controlled_win_rate
 from ochat_ray.eval.statistics.pairs import Rule, for_people, pair_figures, pairs
-from tests.eval.report.made import answers, full, grades, judgments, questions, verdicts
+from tests.eval.report.made import answers, full, grades, judgments, questions, uneven, verdicts
 
 
 def of_model(found: Sequence[Judgment], model: str) -> list[Judgment]:
@@ -95,6 +97,44 @@ def test_lengths_are_characters_of_the_same_turn() -> None:
     for row in good.rows:
         assert row.characters == known["good", row.question]
         assert row.baseline_characters == known["base", row.question]
+
+
+@pytest.mark.filterwarnings("ignore:Liblinear failed to converge")
+@pytest.mark.parametrize(
+    ("found", "rule"), [(judgments(), "mean"), (judgments(), "agree"), (verdicts(), "agree")]
+)
+def test_length_controlled_rates_are_those_of_the_statistics(found: list[Judgment], rule: Rule) -> None:
+    groups = summarise(found, answers=uneven(), rule=rule).pairs
+    assert {one.model for one in groups} == {one.model for one in found}
+    for group in groups:
+        own, base = (
+            {one.question: one for one in uneven() if one.model == name} for name in (group.model, "base")
+        )
+        expected = length_controlled_win_rate(of_model(found, group.model), own, base, rule=rule)
+        assert group.length_controlled == Figure.of(expected.win_rate) != group.win_rate
+
+
+def test_rates_are_not_length_controlled_without_all_answers() -> None:
+    good, fair = summarise(judgments(), answers=uneven()[1:]).pairs
+    assert good.length_controlled is None and fair.length_controlled is not None
+    for known in ([], [one for one in uneven() if one.model != "base"]):
+        assert [one.length_controlled for one in summarise(judgments(), answers=known).pairs] == [None, None]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_length_controlled_rate_that_is_an_extrapolation_is_given_in_silence() -> None:
+    lost = {"q0", "q1", "q2"}
+    won = [
+        replace(one, value=float(one.question not in lost), against=float(one.question in lost))
+        for one in verdicts(80)
+    ]
+    lengths = [
+        Answer(f"q{n}", model, ("x" * size,))
+        for n in range(80)
+        for model, size in (("good", 50 + n), ("base", 1))
+    ]
+    [group] = summarise(won, answers=lengths).pairs
+    assert group.length_controlled.high - group.length_controlled.low > 90
 
 
 def test_shares_have_a_mean_preference() -> None:
