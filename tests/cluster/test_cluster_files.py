@@ -6,9 +6,12 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import botocore.session
 import pytest
 import yaml
+from botocore.validate import ParamValidator
 from ray.autoscaler._private.util import fillout_defaults, validate_config
 
 CLUSTER = Path(__file__).parent.parent.parent / "cluster"
@@ -25,6 +28,53 @@ def test_yaml_passes_rays_schema(path: Path) -> None:
     assert workers
     assert all(t["min_workers"] == 0 < t["max_workers"] for t in workers.values())
     assert sum(t["max_workers"] for t in workers.values()) <= config["max_workers"]
+
+
+def aws_faults(node_config: dict[str, Any]) -> str:
+    """What EC2 would say of a node's request, by botocore's model of it: Ray passes these keys on unseen."""
+    session = botocore.session.get_session()
+    model = session.get_service_model("ec2")
+    run = model.operation_model("RunInstances").input_shape
+    faults = ParamValidator().validate({"MinCount": 1, "MaxCount": 1, **node_config}, run).generate_report()
+    kinds = model.shape_for("InstanceType").enum
+    if node_config["InstanceType"] not in kinds:
+        faults += f"no instance type {node_config['InstanceType']}"
+    market = node_config.get("InstanceMarketOptions", {}).get("MarketType", "spot")
+    if market not in model.shape_for("MarketType").enum:
+        faults += f"no market type {market}"
+    for device in node_config.get("BlockDeviceMappings", []):
+        if device["Ebs"]["VolumeType"] not in model.shape_for("VolumeType").enum:
+            faults += f"no volume type {device['Ebs']['VolumeType']}"
+    return faults
+
+
+def test_aws_would_take_its_nodes() -> None:
+    types = yaml.safe_load((CLUSTER / "aws.yaml").read_text())["available_node_types"]
+    assert {name: aws_faults(kind["node_config"]) for name, kind in types.items()} == dict.fromkeys(types, "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"InstanceTyp": "m5.large"},
+        {"InstanceType": "m5.hugest"},
+        {"InstanceMarketOptions": {"MarketTyp": "spot"}},
+        {"InstanceMarketOptions": {"MarketType": "sopt"}},
+        {
+            "BlockDeviceMappings": [
+                {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": "200", "VolumeType": "gp3"}}
+            ]
+        },
+        {
+            "BlockDeviceMappings": [
+                {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 200, "VolumeType": "gp33"}}
+            ]
+        },
+    ],
+)
+def test_a_typo_in_a_node_of_aws_is_caught(change: dict[str, Any]) -> None:
+    types = yaml.safe_load((CLUSTER / "aws.yaml").read_text())["available_node_types"]
+    assert aws_faults({**types["cpu_spot"]["node_config"], **change})
 
 
 def test_a_misspelt_key_is_caught() -> None:
