@@ -31,6 +31,9 @@ from ochat_ray.eval.statistics.pairs import (
 Answers = Mapping[tuple[str, str], Answer]
 """By model and question."""
 
+ONE_SIDED = 0.9
+"""Share of answers that are longer, or shorter, from which a length-controlled rate is an extrapolation."""
+
 
 def pair_group(judgments: Sequence[Judgment], rule: Rule | None, answers: Answers) -> PairGroup | None:
     """Of one model, baseline and judge; None where nothing can be said.
@@ -43,6 +46,7 @@ def pair_group(judgments: Sequence[Judgment], rule: Rule | None, answers: Answer
     if not found:
         return None
     figures = pair_figures(judgments, rule)
+    rows = tuple(_row(pair, figures, answers) for pair in found)
     soft = not has_scores and any(j.value not in (None, 0, 0.5, 1) for j in judgments)
     return PairGroup(
         model=figures.model,
@@ -57,11 +61,11 @@ def pair_group(judgments: Sequence[Judgment], rule: Rule | None, answers: Answer
         win_rate=Figure.of(figures.win_rate_adjusted),
         percent=Figure.of(figures.percent_of_baseline) if figures.percent_of_baseline else None,
         preference=Figure.of(mean_interval(np.array([p.value for p in found]), 100)) if soft else None,
-        length_controlled=_length_controlled(judgments, figures, answers),
+        length_controlled=_length_controlled(judgments, figures, rows, answers),
         bias=_bias(figures),
         calibration=calibration(judgments, rule),
         by_category={name: Tally.of(counts) for name, counts in figures.by_category.items()},
-        rows=tuple(_row(pair, figures, answers) for pair in found),
+        rows=rows,
         for_people=tuple(_row(pair, figures, answers) for pair in for_people(found)),
     )
 
@@ -104,8 +108,14 @@ def _bias(figures: PairFigures) -> Bias:
 
 
 def _length_controlled(
-    judgments: Sequence[Judgment], figures: PairFigures, answers: Answers
+    judgments: Sequence[Judgment], figures: PairFigures, rows: Sequence[PairRow], answers: Answers
 ) -> Figure | None:
+    known = [(row.characters, row.baseline_characters) for row in rows]
+    lengths = [(own, other) for own, other in known if own is not None and other is not None]
+    longer = sum(own > other for own, other in lengths)
+    shorter = sum(own < other for own, other in lengths)
+    if max(longer, shorter) > ONE_SIDED * len(lengths):
+        return None  # nobody can tell what the model's merit is, and what its answers' length
     own, baseline = (
         {question: answer for (model, question), answer in answers.items() if model == name}
         for name in (figures.model, figures.baseline)

@@ -133,7 +133,8 @@ class PairGroup(StrictModel):
     """100 x the mean share of the model, where verdicts are shares (AlpacaEval 2)."""
     length_controlled: Figure | None
     """What the win rate, or the preference, would be were the answers as long as the baseline's (Dubois et
-    al. 2024), by length and model only; None where not all answers are known."""
+    al. 2024), by length and model only; None where not all answers are known, and where nearly all are longer
+    or shorter."""
     bias: Bias
     calibration: tuple[Calibrated, ...]
     """From few judgments to all; empty where there is one order and sample only."""

@@ -108,7 +108,7 @@ def test_length_controlled_rates_stand_beside_win_rates_where_any_is_known() -> 
     assert rows["good"].xpath("./td[3]")[0].text == "\u2013"
     assert page.xpath("//section[@id='board']//thead//th[3]/text()") == ["Length-controlled, %"]
     assert "were the answers as long as the baseline's (Dubois et al. 2024" in text(page, "board")
-    assert "it is an extrapolation" in text(page, "board")
+    assert "it would be an extrapolation" in text(page, "board")
     assert "ength-controlled" not in render(summarise(judgments()))
 
 
