@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ochat_ray.config import ServeConfig
-from ochat_ray.errors import DataError
+from ochat_ray.errors import ConfigError, DataError
 from ochat_ray.json_lines import read_json_lines
 from ochat_ray.progress import Progress
+from ochat_ray.runtime import fixed
 from ochat_ray.storage import growing
 
 ROUNDS = 4
@@ -50,6 +51,11 @@ def infer(folder: Path, config: ServeConfig, requests: Sequence[Mapping[str, Any
     from ochat_ray.serve.offline import BatchWorker
 
     gpus = gpus_of(config)
+    if gpus and fixed() and not ray.cluster_resources().get("GPU"):
+        raise ConfigError(
+            f"serve.gpus_per_replica = {gpus:g}: this machine has no GPU, and no engine could ever start; "
+            "set serve.gpus_per_replica=0"
+        )
     running = config.engine.max_running
     rows = [{"place": place, "request": json.dumps(request)} for place, request in enumerate(requests)]
     most = config.autoscaling.max_replicas or config.replicas
@@ -74,6 +80,8 @@ def infer_file(folder: Path, config: ServeConfig, source: Path, output: Path) ->
     for a line that is no request, with file and line, and what `infer` raises.
     """
     requests = read_requests(source)
+    if output.exists() and output.samefile(source):
+        raise ConfigError(f"{output}: the answers would go into the file of requests; name another")
     with growing(output) as file:
         known = {str(row["custom_id"]) for _, row in read_json_lines(output)}
         waiting = [(name, body) for name, body in requests.items() if name not in known]

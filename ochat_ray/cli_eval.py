@@ -5,13 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ochat_ray.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ochat_ray.config import Recipe
-    from ochat_ray.eval.plan import Plan
 
 DEFAULT_RECIPE = "openchat"
 Run = Callable[[argparse.Namespace], int | None]
@@ -42,6 +37,10 @@ def add_actions(evaluate: argparse.ArgumentParser, recipe: Callable[[argparse.Ar
             sub.add_argument(
                 "--estimate", action="store_true", help="tell requests, tokens, cost and time; ask nothing"
             )
+        if name in ("run", "judge"):
+            sub.add_argument(
+                "--unread", action="store_true", help="ask judges again what could not be understood"
+            )
     export = action("export", _export, "write answers and judgments as files of FastChat or alpaca_eval")
     export.add_argument("output", type=Path, help="folder of an evaluation")
     export.add_argument("folder", type=Path, help="folder to write")
@@ -54,6 +53,7 @@ def add_actions(evaluate: argparse.ArgumentParser, recipe: Callable[[argparse.Ar
         help="CSV: written for people to fill in, or where it is there, read as they filled it",
     )
     people.add_argument("--model", help="whose answers (default: the only model)")
+    people.add_argument("--baseline", help="against whom (default: the only baseline)")
     people.add_argument("--judge", help="which judge's doubts (default: the only judge)")
     tasks = action("tasks", _tasks, "academic benchmarks by lm-eval, over the models' endpoints")
     tasks.add_argument("output", type=Path, help="folder to write; results join the report in it")
@@ -75,52 +75,65 @@ def _evaluate(args: argparse.Namespace) -> int:
     from ochat_ray.config import load_recipe
 
     recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
-    from ochat_ray.eval.plan import make_plan
-    from ochat_ray.eval.run import estimates
+    from ochat_ray.eval.plan import make_plan, require_keys
+    from ochat_ray.eval.run import estimates, settings_of
 
-    planned = make_plan(args.output, recipe.eval)
+    config = recipe.eval
+    if args.recipe is None and not any(word.startswith("eval.") for word in args.overrides):
+        config = settings_of(args.output) or config  # as it was left
+    if args.action == "report" and not config.judgments and settings_of(args.output) is None:
+        raise ConfigError(
+            f"{args.output}: there is no evaluation in it; name another folder, or files in eval.judgments"
+        )
+    planned = make_plan(args.output, config)
     ask_models, ask_judges = args.action in ("run", "answer"), args.action in ("run", "judge")
-    if ask_judges and not recipe.eval.judges:
+    if ask_judges and not config.judges:
         raise ConfigError(
             "no judge: name one in eval.judges, e.g. eval.judges='[{name: gpt-4o, url: "
             "https://api.openai.com/v1}]'; to let models answer only, use `ochat-ray eval answer`"
         )
+    require_keys([*planned.config.models * ask_models, *planned.config.judges * ask_judges])
     if args.action != "report" and args.estimate:
         for one in estimates(planned, ask_models=ask_models, ask_judges=ask_judges):
             print(one)
         return 0
-    return _carry_out(planned, recipe, args.address, ask_models=ask_models, ask_judges=ask_judges)
-
-
-def _carry_out(
-    planned: Plan, recipe: Recipe, address: str | None, *, ask_models: bool, ask_judges: bool
-) -> int:
     from ochat_ray.eval.conclude import conclude
     from ochat_ray.eval.run import evaluate
     from ochat_ray.evaluation import native_answers
 
-    with native_answers(recipe.serve, address) as natively:
-        outcome = evaluate(planned, natively, ask_models=ask_models, ask_judges=ask_judges)
+    with native_answers(recipe.serve, args.address) as natively:
+        outcome = evaluate(
+            planned,
+            natively,
+            ask_models=ask_models,
+            ask_judges=ask_judges,
+            unread=ask_judges and args.unread,
+        )
     print(conclude(planned, outcome))
-    return 1 if outcome.failed or outcome.refused else 0
+    return 1 if outcome.failed or outcome.refused or outcome.mute else 0
 
 
 def _export(args: argparse.Namespace) -> None:
     from ochat_ray.eval.export import export
     from ochat_ray.eval.run import reopen
 
-    _, outcome = reopen(args.output)
+    plan, outcome = reopen(args.output)
     for path in export(outcome, args.folder, args.form):
         print(path)
+    if args.form == "alpaca_eval":
+        print("preferences are means over orders and samples")
+    elif plan.config.samples > 1:
+        print(f"judgments are the first of {plan.config.samples} samples, as FastChat has one")
 
 
 def _people(args: argparse.Namespace) -> None:
-    from ochat_ray.eval.hitlc import calibrated, write_doubts
+    from ochat_ray.eval.hitlc import Chosen, calibrated, write_doubts
     from ochat_ray.eval.run import reopen
 
     plan, outcome = reopen(args.output)
     step = calibrated if args.file.exists() else write_doubts
-    print(step(args.file, outcome, plan.config.rule, model=args.model, judge=args.judge))
+    chosen = Chosen(args.model, args.baseline, args.judge)
+    print(step(args.file, outcome, plan.config.rule, chosen))
 
 
 def _tasks(args: argparse.Namespace) -> None:

@@ -68,3 +68,20 @@ def test_wrong_requests_are_told_at_once(
     assert main(["batch", str(model_dir), str(source), str(tmp_path / "out")]) == 2
     assert re.search(told, capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_engines_that_could_never_start_and_files_that_are_one(
+    model_dir: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = write(tmp_path / "in.jsonl", [request("a")])
+    assert main(["batch", str(model_dir), str(source), str(source), "serve.gpus_per_replica=0"]) == 2
+    assert "the answers would go into the file of requests" in capsys.readouterr().err
+    monkeypatch.setattr("ochat_ray.batch.fixed", lambda: True)
+    assert (
+        main(["batch", str(model_dir), str(source), str(tmp_path / "out"), "serve.gpus_per_replica=1"]) == 2
+    )
+    assert "this machine has no GPU, and no engine could ever start" in capsys.readouterr().err

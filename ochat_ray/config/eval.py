@@ -57,6 +57,12 @@ class EndpointConfig(StrictModel):
             raise ValueError("expected a base URL such as http://127.0.0.1:18888/v1, without a password")
         return value.rstrip("/")
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.folder is not None and self.url != type(self).model_fields["url"].default:
+            raise ValueError("folder and url are two ways to the model; give one of them")
+        return self
+
     @field_validator("extra")
     @classmethod
     def _check_extra(cls, value: dict[str, Any]) -> dict[str, Any]:

@@ -16,12 +16,15 @@ from ochat_ray.eval.statistics.bradley_terry import Rating, ratings
 from ochat_ray.eval.tasks import read_results
 
 MOST_REASONS = 10
+SHOWN = 100  # characters of a reply that could not be understood, from its end
 
 
 def conclude(plan: Plan, outcome: Outcome) -> str:
     """Write eval.html and eval.json; returns what was used, what is missing, and the models in order."""
     report = summarise(
         outcome.judgments,
+        title=plan.output.resolve().name,
+        about=_about(plan),
         answers=[answer for of_model in outcome.answers.values() for answer in of_model.values()],
         questions=outcome.questions,
         rule=plan.config.rule,
@@ -33,6 +36,18 @@ def conclude(plan: Plan, outcome: Outcome) -> str:
     )
     write_report(report, plan.output)
     return "\n".join(_lines(plan, outcome))
+
+
+def _about(plan: Plan) -> str:
+    config = plan.config
+    parts = [config.questions or f"the {len(plan.questions)} shipped questions"]
+    parts += [f"the first {config.limit}"] if config.questions and config.limit else []
+    if config.judges:
+        orders = {"both": "both orders", "drawn": "one order, drawn", "model_first": "the model first"}
+        parts.append(f"prompt {config.prompt}")
+        parts += [orders[config.orders]] if plan.prompt.pairwise else []
+        parts.append(f"{config.samples} sample{'s' * (config.samples > 1)}")
+    return ", ".join(parts)
 
 
 def renew(plan: Plan) -> None:
@@ -56,12 +71,17 @@ def _lines(plan: Plan, outcome: Outcome) -> Iterator[str]:
         yield f"{outcome.failed:,} requests got no reply; the same command asks for them only"
     if outcome.refused:
         yield f"{outcome.refused:,} requests were refused, and would be again"
-    answers = sum(map(len, outcome.answers.values()))
+    asked = {question.id for question in outcome.questions}
+    answers = sum(len(asked & of_model.keys()) for of_model in outcome.answers.values())
     yield f"{answers:,} answers and {len(outcome.judgments):,} judgments; report in {plan.output / PAGE}"
-    unparsed = sum(one.value is None for one in outcome.judgments)
-    if unparsed:
-        yield f"{unparsed:,} of {len(outcome.judgments):,} judgments could not be understood"
-    if unparsed < len(outcome.judgments):
+    unread = [one for one in outcome.judgments if one.value is None]
+    if unread:
+        said = " ".join(unread[0].text.split())
+        yield (
+            f"{len(unread):,} of {len(outcome.judgments):,} judgments could not be understood, the first of "
+            f"{unread[0].judge}: {'...' * (len(said) > SHOWN)}{said[-SHOWN:]!r}; --unread asks for them again"
+        )
+    if len(unread) < len(outcome.judgments):
         yield from _ranked(plan, outcome)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ochat_ray.errors import DataError
 from ochat_ray.eval.people import read_from_people, with_people, write_for_people
@@ -15,14 +16,20 @@ from ochat_ray.eval.statistics.pairs import Pair, Rule, for_people, pairs, rule_
 NAMES = {1.0: "win", 0.5: "tie", 0.0: "loss"}
 
 
-def write_doubts(
-    file: Path, outcome: Outcome, rule: Rule | None, *, model: str | None, judge: str | None
-) -> str:
+class Chosen(NamedTuple):
+    """Who is compared, and who judged; None for the only one there is."""
+
+    model: str | None
+    baseline: str | None
+    judge: str | None
+
+
+def write_doubts(file: Path, outcome: Outcome, rule: Rule | None, chosen: Chosen) -> str:
     """Write the questions of greatest entropy (Wang et al. 2023: 20 %) as a CSV; returns what to do with it.
 
     Raises DataError where a choice is needed, and where the judge is of one mind about everything.
     """
-    judgments, rows = _compared(outcome, rule, model, judge)
+    judgments, rows = _compared(outcome, rule, chosen)
     doubtful = for_people(rows)
     if not doubtful:
         raise DataError(
@@ -37,11 +44,9 @@ def write_doubts(
     )
 
 
-def calibrated(
-    file: Path, outcome: Outcome, rule: Rule | None, *, model: str | None, judge: str | None
-) -> str:
+def calibrated(file: Path, outcome: Outcome, rule: Rule | None, chosen: Chosen) -> str:
     """The win rate with people's verdicts in place of the judge's, and how far both agree."""
-    judgments, rows = _compared(outcome, rule, model, judge)
+    judgments, rows = _compared(outcome, rule, chosen)
     verdicts = read_from_people(file, _about(judgments[0]))
     if not verdicts:
         raise DataError(f"{file}: nobody filled in `winner`; write 1, 2 or tie into it")
@@ -61,26 +66,22 @@ def calibrated(
     )
 
 
-def _compared(
-    outcome: Outcome, rule: Rule | None, model: str | None, judge: str | None
-) -> tuple[list[Judgment], list[Pair]]:
+def _compared(outcome: Outcome, rule: Rule | None, chosen: Chosen) -> tuple[list[Judgment], list[Pair]]:
     found = [one for one in outcome.judgments if one.baseline is not None]
-    model = _only(found, lambda one: one.model, model, "--model")
-    judge = _only(found, lambda one: one.judge, judge, "--judge")
-    found = [one for one in found if (one.model, one.judge) == (model, judge)]
-    _only(found, lambda one: str(one.baseline), None, "eval.baseline")
+    if not found:
+        raise DataError("nothing was compared: people judge between two answers, not single ones")
+    for option, name in chosen._asdict().items():
+        only = _only(found, option, name)
+        found = [one for one in found if getattr(one, option) == only]
     return found, pairs(found, rule or rule_for(found))
 
 
-def _only(
-    judgments: Sequence[Judgment], name: Callable[[Judgment], str], chosen: str | None, option: str
-) -> str:
-    names = sorted({name(one) for one in judgments})
+def _only(judgments: Sequence[Judgment], option: str, chosen: str | None) -> str:
+    names = sorted({str(getattr(one, option)) for one in judgments})
     if chosen is None and len(names) == 1:
         return names[0]
     if chosen not in names:
-        there = ", ".join(names) or "none: nothing was compared"
-        raise DataError(f"{option} {chosen or 'is needed'}: there are {there}")
+        raise DataError(f"--{option} {chosen or 'is needed'}: there are {', '.join(names)}")
     return str(chosen)
 
 

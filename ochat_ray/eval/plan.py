@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ochat_ray.config.eval import EvalConfig
+from ochat_ray.client import NO_KEY, api_key
+from ochat_ray.config.eval import EndpointConfig, EvalConfig
 from ochat_ray.errors import ConfigError, DataError
 from ochat_ray.eval.answers import Answers, read_answers
 from ochat_ray.eval.formats.judgments import read_judgments
@@ -72,6 +73,16 @@ def make_plan(output: Path, config: EvalConfig) -> Plan:
     _check_figure(config, prompt, judgments)
     published(config.references)
     return Plan(output, config, questions, prompt, given, judgments)
+
+
+def require_keys(ends: Iterable[EndpointConfig]) -> None:
+    """Raises ConfigError for an endpoint elsewhere whose key is not there, before anything is asked."""
+    for end in ends:
+        if end.folder is None and end.url.startswith("https:") and api_key(end.key_env) == NO_KEY:
+            raise ConfigError(
+                f"{end.name}: the environment variable {end.key_env} is not set; put the key for {end.url} "
+                "into it, or name another in key_env"
+            )
 
 
 def _given(config: EvalConfig) -> dict[str, Answers]:

@@ -51,6 +51,8 @@ def _alpaca(index: int, row: dict[str, Any], path: Path) -> Question:
 
 
 def _question(row: dict[str, Any], where: str) -> Question:
+    if "answer_id" in row or "model_id" in row:
+        raise DataError(f"{where}: an answer, not a question; give the file of questions, or eval.answers")
     turns = row.get("turns")
     if turns is None:
         turns = [_text(row, "text", where, "turns (a list of texts) or text")]

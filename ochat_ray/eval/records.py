@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,12 +65,14 @@ class Judgment:
 def read_records(kind: type[R], path: Path) -> Iterator[R]:
     """The records of a JSON Lines file. Raises DataError with file, line and field."""
     names = {field.name for field in fields(kind)}
+    needed = {field.name for field in fields(kind) if field.default is MISSING}
     for line, row in read_json_lines(path):
-        try:
-            known = {name: _tuples(value) for name, value in row.items() if name in names}
-            yield kind(**known)
-        except TypeError as error:
-            raise DataError(f"{path}:{line}: no {kind.__name__.lower()}: {error}") from None
+        if missing := needed - row.keys():
+            raise DataError(
+                f"{path}:{line}: no {kind.__name__.lower()}: it has no {', '.join(sorted(missing))}; expected "
+                "a line of an evaluation, or a file of FastChat, Vicuna or alpaca_eval"
+            )
+        yield kind(**{name: _tuples(value) for name, value in row.items() if name in names})
 
 
 def write_records(path: Path, records: Iterable[DataclassInstance]) -> None:

@@ -50,6 +50,13 @@ class Outcome:
     bills: list[Bill]
 
     @property
+    def mute(self) -> list[str]:
+        """Judges of whom nothing could be understood."""
+        judges = dict.fromkeys(one.judge for one in self.judgments)
+        heard = {one.judge for one in self.judgments if one.value is not None}
+        return [name for name in judges if name not in heard]
+
+    @property
     def refused(self) -> int:
         """Requests that are at fault themselves, so that asking again is in vain."""
         return sum(one.refused for one in self.missing)
@@ -60,9 +67,14 @@ class Outcome:
         return sum(not one.refused and one.why not in (NOT_ASKED, NOT_GIVEN) for one in self.missing)
 
 
-def evaluate(plan: Plan, natively: Natively, *, ask_models: bool, ask_judges: bool) -> Outcome:
+def evaluate(
+    plan: Plan, natively: Natively, *, ask_models: bool, ask_judges: bool, unread: bool = False
+) -> Outcome:
     """Ask what is to be asked, and write what all replies there are come to: answers/, judgments.jsonl,
-    missing.jsonl and evaluation.json, the settings. An interrupted evaluation writes that too."""
+    missing.jsonl and evaluation.json, the settings. An interrupted evaluation writes that too.
+
+    With `unread` judges are asked again what they said nothing about that could be understood.
+    """
     with opened(plan.ledger) as ledger:
         write_json(plan.output / SETTINGS, plan.config.resolved().model_dump(mode="json"))
         failed: Failed = {}
@@ -71,6 +83,8 @@ def evaluate(plan: Plan, natively: Natively, *, ask_models: bool, ask_judges: bo
                 for end in plan.config.models:
                     if end.folder is not None:
                         _note(failed, natively(end, plan.questions, ledger))
+            if unread:
+                _forget_unread(plan, ledger)
             asyncio.run(_ask(plan, ledger, failed, ask_models=ask_models, ask_judges=ask_judges))
         finally:
             outcome = _outcome(plan, ledger, failed)
@@ -96,16 +110,24 @@ def estimates(plan: Plan, *, ask_models: bool, ask_judges: bool) -> list[Estimat
     return models * ask_models + judges * ask_judges
 
 
-def reopen(output: Path) -> tuple[Plan, Outcome]:
-    """An evaluation as it was left, by the settings in its folder. Raises DataError where it is none."""
+def settings_of(output: Path) -> EvalConfig | None:
+    """The settings of the evaluation in a folder; None where there is none. Raises ConfigError."""
     path = output / SETTINGS
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}); run `ochat-ray eval run {output}` first"
-        ) from error
-    plan = make_plan(output, parse(EvalConfig, settings, str(path)))
+        raise DataError(f"{path}: cannot be read ({error}); delete it, and give the recipe again") from error
+    return parse(EvalConfig, settings, str(path))
+
+
+def reopen(output: Path) -> tuple[Plan, Outcome]:
+    """An evaluation as it was left, by the settings in its folder. Raises DataError where it is none."""
+    settings = settings_of(output)
+    if settings is None:
+        raise DataError(f"{output}: no evaluation in it; run `ochat-ray eval run {output}` first")
+    plan = make_plan(output, settings)
     with opened(plan.ledger) as ledger:
         return plan, _outcome(plan, ledger, {})
 
@@ -125,6 +147,15 @@ async def _ask(plan: Plan, ledger: Ledger, failed: Failed, *, ask_models: bool, 
         _tell(_estimate_judge(plan, judge, asks, ledger))
         async with _asker(judge, ledger, budget) as asker:
             _note(failed, await ask_judge(asker, asks))
+
+
+def _forget_unread(plan: Plan, ledger: Ledger) -> None:
+    answers = _answers(plan, ledger)
+    for judge in plan.config.judges:
+        for case, ask in _asks(plan, judge, answers):
+            reply = ledger.get(ask)
+            if reply is not None and judgment(judge.name, plan.prompt, case, reply).value is None:
+                ledger.forget(ask)
 
 
 @asynccontextmanager

@@ -47,6 +47,7 @@ def test_answers_of_others(public: Path) -> None:
         ('{"id": 1, "text": "a"}\n{"id"', r"q.jsonl:2: not JSON"),
         ('[{"instruction": "a"}, {"instruction": null}]', "entry 1: instruction None"),
         ("[1]", "expected a JSON list of objects"),
+        ('{"question_id": 1, "answer_id": "x", "text": "a"}', "an answer, not a question"),
     ],
 )
 def test_faults_are_named(text: str, told: str, tmp_path: Path) -> None:

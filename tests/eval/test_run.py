@@ -131,17 +131,24 @@ def test_a_failing_judge_costs_no_finished_work_and_is_told(
     assert (tmp_path / "out/missing.jsonl").read_text() == ""
 
 
-def test_nonsense_is_unparsed_and_not_zero(
+def test_nonsense_is_unparsed_and_not_zero_and_may_be_asked_again(
     served: Callable[[Scripted], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     judging = Scripted(lambda *_: "I like both, 10 out of 10 <script>alert(1)</script>")
     models = {name: served(Scripted(model(6.0))) for name in ("mine", "theirs")}
-    words = settings(models, {"judge": served(judging)})
-    assert main(["eval", "run", str(tmp_path / "out"), *words]) == 0
+    out = str(tmp_path / "out")
+    assert main(["eval", "run", out, *settings(models, {"judge": served(judging)})]) == 1
     found = judgments(tmp_path / "out")
     assert len(found) == TURNS * 2 and {one.value for one in found} == {None}
-    assert (tmp_path / "out/eval.html").exists()
-    assert "48 of 48 judgments could not be understood" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "48 of 48 judgments could not be understood, the first of judge: 'I like both, 10 out" in told
+    judging.say = judge(0, 1)
+    assert main(["eval", "run", out]) == 1  # by the settings in the folder, and nothing new is asked
+    assert judging.answered == TURNS * 2
+    assert main(["eval", "judge", out, "--unread"]) == 0
+    assert judging.answered == TURNS * 4
+    assert main(["eval", "report", out]) == 0
+    assert not any(one.value is None for one in judgments(tmp_path / "out"))
 
 
 def test_other_settings_over_the_same_replies(served: Callable[[Scripted], str], tmp_path: Path) -> None:
@@ -214,6 +221,9 @@ def test_an_estimate_asks_nothing(
         (["eval.models=[{name: a}]", "eval.questions=none.jsonl"], "none.jsonl: cannot be read"),
         (["eval.models=[{name: a}]", "eval.prompt=scroe"], "did you mean `score`?"),
         (["eval.models=[{name: a}]", "eval.answers=[none.jsonl]"], "none.jsonl: cannot be read"),
+        (["eval.models=[{name: a, folder: x, url: 'http://h/v1'}]"], "folder and url are two ways"),
+        (["eval.models=[{name: a, url: 'https://h.invalid/v1', key_env: NO_SUCH}]", "eval.prompt=grade",
+          "eval.judges=[{name: j}]"], "a: the environment variable NO_SUCH is not set"),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_told_before_anything_is_asked(
@@ -289,3 +299,9 @@ def test_the_figure_may_be_chosen(
     ):
         assert main(["eval", "run", out, *settings(models, ends), *words]) == 2
         assert told in capsys.readouterr().err
+
+
+def test_a_report_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "report", str(tmp_path / "nowhere"), "eval.models=[{name: a}]"]) == 2
+    assert "nowhere: there is no evaluation in it" in capsys.readouterr().err
+    assert not (tmp_path / "nowhere").exists()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import httpx2
 import openai
 
-from ochat_ray.client import NO_KEY, api_key, async_openai_client
+from ochat_ray.client import api_key, async_openai_client
 from ochat_ray.config.eval import EndpointConfig
 from ochat_ray.errors import OchatError, one_line
 from ochat_ray.eval.asking.bill import Budget
@@ -31,6 +31,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 """Before a request is sent again, doubled each time, where the endpoint names no time."""
 PATIENCE_S = 600.0
 """Longest time to wait because an endpoint says so."""
+SHORT = 7
+"""Characters of what is no real key, and may be a part of any word."""
 NAMED = ("model", "messages", "temperature", "max_tokens", "logprobs", "top_logprobs")
 """What the client's method takes; everything else goes into the body as it is."""
 
@@ -160,13 +162,15 @@ class Asker:
             why = f"refuses the key (401); put one into the environment variable {end.key_env}"
         elif status is not None:
             why = f"{status}: {_message(error)}"
+            if status == 404 and not end.url.endswith("/v1"):
+                why += "; base URLs mostly end in /v1"
         elif isinstance(error, openai.APITimeoutError):
             why = f"no reply within {end.timeout_s:g} s, {end.retries + 1} times"
         elif isinstance(error, openai.APIConnectionError):
             why = one_line(error.__cause__ or error)
         else:
             why = f"not a chat completion: {one_line(error)[:300]}"
-        return f"{end.url}: {why if self._key == NO_KEY else why.replace(self._key, '***')}"
+        return f"{end.url}: {why.replace(self._key, '***') if len(self._key) > SHORT else why}"
 
 
 async def each(jobs: Iterable[J], work: Callable[[J], Awaitable[Any]], workers: int) -> None:

@@ -39,6 +39,10 @@ class Ledger:
     def get(self, ask: Ask) -> Reply | None:
         return self._replies.get(ask.key)
 
+    def forget(self, ask: Ask) -> None:
+        """Have it asked again; what was said stays in the file, and what is said next stands."""
+        self._replies.pop(ask.key, None)
+
     def add(self, ask: Ask, reply: Reply) -> None:
         """Keep an exchange: it survives the end of the process, however that comes. Raises DataError where it
         cannot be written."""

@@ -60,7 +60,12 @@ def compare(a: Report, b: Report) -> str:
         else:
             side, only = (of_a[key], "A") if key in of_a else (of_b[key], "B")
             notes += _alone(side, set(), only)
-    lines = [f"A  {a.title}: {a.questions:,} questions", f"B  {b.title}: {b.questions:,} questions", ""]
+    lines = [
+        f"{name}  {one.title}: {one.questions:,} questions; {one.about}" for name, one in (("A", a), ("B", b))
+    ]
+    if a.about != b.about:
+        notes.insert(0, "A and B were made in different ways: what differs may be due to that")
+    lines.append("")
     lines += _table(rows) if rows else ["Nothing can be compared: no question was judged alike in both."]
     if notes:
         lines += ["", *(f"note: {note}" for note in notes)]

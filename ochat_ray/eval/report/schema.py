@@ -294,6 +294,8 @@ class Report(StrictModel):
     """An evaluation."""
 
     title: Text
+    about: Text = ""
+    """Which questions were asked, and how."""
     questions: Count
     judgments: Count
     unparsed: Count

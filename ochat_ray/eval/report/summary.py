@@ -32,6 +32,7 @@ def summarise(
     questions: Iterable[Question] = (),
     rule: Rule | None = None,
     title: str = "Evaluation",
+    about: str = "",
     published: Iterable[Published] = (),
     ratings: Iterable[object] = (),
     tasks: Iterable[object] = (),
@@ -58,6 +59,7 @@ def summarise(
     doubtful = sorted((row for one in pair_groups for row in one.for_people), key=lambda row: -row.bpde)
     return Report(
         title=title,
+        about=about,
         questions=len(order),
         judgments=len(found),
         unparsed=sum(judgment.value is None for judgment in found),
