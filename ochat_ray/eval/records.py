@@ -68,9 +68,10 @@ def read_records(kind: type[R], path: Path) -> Iterator[R]:
     needed = {field.name for field in fields(kind) if field.default is MISSING}
     for line, row in read_json_lines(path):
         if missing := needed - row.keys():
+            fault = f"no {kind.__name__.lower()}: it has no {', '.join(sorted(missing))}"
             raise DataError(
-                f"{path}:{line}: no {kind.__name__.lower()}: it has no {', '.join(sorted(missing))}; expected "
-                "a line of an evaluation, or a file of FastChat, Vicuna or alpaca_eval"
+                f"{path}:{line}: {fault}; expected a line of an evaluation, or a file of FastChat, Vicuna or "
+                "alpaca_eval"
             )
         yield kind(**{name: _tuples(value) for name, value in row.items() if name in names})
 

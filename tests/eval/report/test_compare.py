@@ -84,3 +84,11 @@ def test_other_rules_for_outcomes_are_told() -> None:
     assert (
         "good against base, by judge: orders make an outcome by the rule `mean` in A, `agree` in B" in table
     )
+
+
+def test_what_was_made_in_different_ways_is_told() -> None:
+    one, other = (summarise(judgments(), title=name, about=name) for name in ("score", "verdict"))
+    table = compare(one, other)
+    assert "A  score: " in table and "questions; verdict" in table
+    assert "note: A and B were made in different ways" in table
+    assert "different ways" not in compare(one, one)
