@@ -111,6 +111,7 @@ def context(report: Report) -> dict[str, Any]:
         "several_baselines": len({one.baseline for one in made}) > 1,
         "models": len(
             {one.model for groups in (report.pairs, report.grades, report.unread) for one in groups}
+            | {one.baseline for one in report.pairs}
         ),
     }
 
