@@ -82,7 +82,8 @@ def end_serve(timeout_s: float) -> None:
     """
     client = running_serve()
     client.shutdown_cached_handles()
-    ray.get(client._controller.graceful_shutdown.remote(wait=False))
+    with contextlib.suppress(ray.exceptions.ActorDiedError):  # it may be gone before it has answered
+        ray.get(client._controller.graceful_shutdown.remote(wait=False))
     _set_global_client(None)
     deadline = time.monotonic() + timeout_s
     while _controller_lives() and time.monotonic() < deadline:
