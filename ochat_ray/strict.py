@@ -8,15 +8,18 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from ochat_ray.errors import ConfigError, one_line
+from ochat_ray.surrogates import sound
 
 M = TypeVar("M", bound="StrictModel")
 KeyPath = tuple[str | int, ...]
+AnyText = Annotated[str, BeforeValidator(lambda text: sound(text) if isinstance(text, str) else text)]
+"""A text that somebody wrote, whatever is in it."""
 
 
 class StrictModel(BaseModel):

@@ -31,6 +31,7 @@ SOURCES = (
     "html_page.py",
     "manifest.py",
     "model_types",
+    "surrogates.py",
     "template.py",
     "tokenizer.py",
 )

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from ochat_ray.data.read.errors import SourceError
+from ochat_ray.surrogates import sound
 
 
 def load_json(data: bytes) -> Any:
@@ -28,7 +29,7 @@ def load_json(data: bytes) -> Any:
 def _replace_surrogates(value: Any) -> Any:
     """Strings in a JSON value as valid Unicode: halves that belong together joined, others replaced."""
     if isinstance(value, str):
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return sound(value)
     if isinstance(value, list):
         return [_replace_surrogates(item) for item in value]
     if isinstance(value, dict):

@@ -7,9 +7,10 @@ from collections import Counter
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from ochat_ray.data.report.histogram import Histogram
+from ochat_ray.strict import AnyText as Text
 from ochat_ray.strict import StrictModel
 
 START_CHARS = 240
@@ -24,15 +25,6 @@ def start(text: str) -> str:
     return text if len(text) <= START_CHARS else text[: START_CHARS - 1].rstrip() + "\u2026"
 
 
-def _paired(text: object) -> object:
-    """Lone surrogates, which JSON can hold and UTF-8 cannot, become U+FFFD."""
-    if isinstance(text, str) and any("\ud800" <= char <= "\udfff" for char in text):
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-Text = Annotated[str, BeforeValidator(_paired)]
-"""Any text of a conversation."""
 Count = Annotated[int, Field(ge=0)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 

@@ -16,8 +16,9 @@ from ochat_ray.client import api_key, async_openai_client
 from ochat_ray.config.eval import EndpointConfig
 from ochat_ray.errors import OchatError, one_line
 from ochat_ray.eval.asking.bill import Budget
-from ochat_ray.eval.asking.exchange import Ask, Reply, sound
+from ochat_ray.eval.asking.exchange import Ask, Reply
 from ochat_ray.eval.asking.ledger import Ledger
+from ochat_ray.surrogates import sound
 
 J = TypeVar("J")
 

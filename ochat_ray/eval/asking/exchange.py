@@ -9,6 +9,7 @@ from typing import Any
 
 from ochat_ray.config.eval import EndpointConfig
 from ochat_ray.manifest import digest
+from ochat_ray.surrogates import sound
 
 OVERHEAD = 16
 """Tokens that a chat template adds to a message, at most, for bounds of costs."""
@@ -87,8 +88,3 @@ def request_of(
     if top_logprobs:
         request.update(logprobs=True, top_logprobs=top_logprobs)
     return request
-
-
-def sound(text: str) -> str:
-    """Lone surrogates, which JSON can hold and UTF-8 cannot, become U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

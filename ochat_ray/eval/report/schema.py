@@ -9,17 +9,8 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from ochat_ray.eval.statistics.bootstrap import Interval
 from ochat_ray.eval.statistics.pairs import Counts, Rule
+from ochat_ray.strict import AnyText as Text
 from ochat_ray.strict import StrictModel
-
-
-def _paired(text: object) -> object:
-    """Lone surrogates, which JSON can hold and UTF-8 cannot, become U+FFFD."""
-    if isinstance(text, str):
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def finite(value: float | None) -> float | None:
@@ -27,8 +18,6 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-Text = Annotated[str, BeforeValidator(_paired)]
-"""Any text of a question, a model or a judge."""
 Count = Annotated[int, Field(ge=0)]
 Known = Annotated[float | None, BeforeValidator(finite)]
 """A number, None where there is none."""
