@@ -111,6 +111,11 @@ def _in_flow(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6).strip()
 
 
+def absolute(path: str) -> str:
+    """A path in a setting, for processes in other working folders."""
+    return str(Path(path).expanduser().resolve())
+
+
 def key_paths(model: type[StrictModel], prefix: str = "") -> list[str]:
     """Every valid dotted key of a model, groups included."""
     paths = []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from ochat_ray.strict import StrictModel
+from ochat_ray.strict import StrictModel, absolute
 
 
 class LogConfig(StrictModel):
@@ -45,8 +44,8 @@ class AccessConfig(StrictModel):
 
     def resolved(self) -> AccessConfig:
         """The same with absolute paths: replicas run in folders of their own."""
-        keys_file = None if self.keys_file is None else _absolute(self.keys_file)
-        log = None if self.log is None else self.log.replace(path=_absolute(self.log.path))
+        keys_file = None if self.keys_file is None else absolute(self.keys_file)
+        log = None if self.log is None else self.log.replace(path=absolute(self.log.path))
         return self.replace(keys_file=keys_file, log=log)
 
     @field_validator("limits_storage")
@@ -67,7 +66,3 @@ class AccessConfig(StrictModel):
                     f"{origin!r} is no origin; write scheme and host without a path, e.g. https://example.com"
                 )
         return value
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from ochat_ray.strict import StrictModel
+from ochat_ray.strict import StrictModel, absolute
 
 
 class EndpointConfig(StrictModel):
@@ -120,12 +119,14 @@ class EvalConfig(StrictModel):
     def resolved(self) -> EvalConfig:
         """The same with absolute paths, for whoever reads it in another working folder."""
         return self.replace(
-            questions=_absolute(self.questions),
-            answers=tuple(map(_absolute, self.answers)),
-            judgments=tuple(map(_absolute, self.judgments)),
-            models=tuple({**one.model_dump(), "folder": _absolute(one.folder)} for one in self.models),
-            prompt=_absolute(self.prompt) if self.prompt.endswith((".yaml", ".yml")) else self.prompt,
-            cache=_absolute(self.cache),
+            questions=self.questions and absolute(self.questions),
+            answers=tuple(map(absolute, self.answers)),
+            judgments=tuple(map(absolute, self.judgments)),
+            models=tuple(
+                {**one.model_dump(), "folder": one.folder and absolute(one.folder)} for one in self.models
+            ),
+            prompt=absolute(self.prompt) if self.prompt.endswith((".yaml", ".yml")) else self.prompt,
+            cache=self.cache and absolute(self.cache),
         )
 
     @model_validator(mode="after")
@@ -139,7 +140,3 @@ class EvalConfig(StrictModel):
         if self.budget is not None and not any(one.priced for one in (*self.models, *self.judges)):
             raise ValueError("budget needs prices; give input_price and output_price of models or judges")
         return self
-
-
-def _absolute(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser().resolve())

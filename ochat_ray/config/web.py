@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import field_validator, model_validator
 
-from ochat_ray.strict import StrictModel
+from ochat_ray.strict import StrictModel, absolute
 
 
 class ChatPageConfig(StrictModel):
@@ -23,7 +22,7 @@ class ChatPageConfig(StrictModel):
 
     def resolved(self) -> ChatPageConfig:
         """The same with an absolute path: replicas run in folders of their own."""
-        feedback = None if self.feedback is None else str(Path(self.feedback).expanduser().resolve())
+        feedback = None if self.feedback is None else absolute(self.feedback)
         return self.replace(feedback=feedback)
 
 
