@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ochat_ray.config import ServeConfig
 from ochat_ray.errors import ConfigError, DataError
-from ochat_ray.json_lines import read_json_lines
+from ochat_ray.json_lines import json_line, read_json_lines
 from ochat_ray.progress import Progress
 from ochat_ray.runtime import fixed
 from ochat_ray.storage import growing
@@ -89,8 +89,7 @@ def infer_file(folder: Path, config: ServeConfig, source: Path, output: Path) ->
         with Progress("answer", total=len(requests), unit="requests", start=start) as told:
             for answered in infer(folder, config, [body for _, body in waiting]):
                 refused += answered.response is None
-                line = _line(waiting[answered.place][0], answered)
-                file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+                file.write(json_line(_line(waiting[answered.place][0], answered)))
                 file.flush()
                 told.update(1, f"{refused:,} refused" if refused else "")
     return Done(len(requests), len(waiting), refused)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,9 +15,8 @@ from ochat_ray.eval.formats import alpaca, fastchat, vicuna
 from ochat_ray.eval.names import file_name
 from ochat_ray.eval.records import Answer, Question, read_records
 from ochat_ray.exported import weights_mark
-from ochat_ray.json_lines import read_json_lines
+from ochat_ray.json_lines import read_json_lines, write_json_lines
 from ochat_ray.progress import Progress
-from ochat_ray.storage import writing
 
 TEMPERATURE = 0.7
 # MT-bench's (Zheng et al. 2023): what has one right answer is not left to chance.
@@ -104,7 +102,7 @@ def collect(
 ) -> Answers:
     """The whole conversations in the ledger; with a path also written, with what each reply took."""
     answers: Answers = {}
-    lines = []
+    rows = []
     for question in questions:
         known = known_replies(endpoint, question, ledger)
         if len(known) < len(question.turns):
@@ -112,10 +110,9 @@ def collect(
         answer = Answer(question.id, endpoint.name, tuple(reply.text for _, reply in known))
         answers[question.id] = answer
         took = [{"request": ask.request, **_took(reply)} for ask, reply in known]
-        lines.append(json.dumps({**asdict(answer), "replies": took}, ensure_ascii=False) + "\n")
+        rows.append({**asdict(answer), "replies": took})
     if path is not None:
-        with writing(path) as aside:
-            aside.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
+        write_json_lines(path, rows)
     return answers
 
 

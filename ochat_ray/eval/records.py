@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ochat_ray.errors import DataError
-from ochat_ray.json_lines import read_json_lines
-from ochat_ray.storage import writing
+from ochat_ray.json_lines import read_json_lines, write_json_lines
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -78,9 +76,7 @@ def read_records(kind: type[R], path: Path) -> Iterator[R]:
 
 def write_records(path: Path, records: Iterable[DataclassInstance]) -> None:
     """Write records as JSON Lines; the file appears whole."""
-    with writing(path) as aside, aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        for record in records:
-            file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+    write_json_lines(path, map(asdict, records))
 
 
 def _tuples(value: Any) -> Any:

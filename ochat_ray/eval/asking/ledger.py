@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from ochat_ray.errors import DataError
 from ochat_ray.eval.asking.exchange import Ask, Reply
+from ochat_ray.json_lines import json_line
 from ochat_ray.storage import growing
 
 
@@ -59,7 +60,7 @@ class Ledger:
 
     def _write(self, line: dict[str, Any]) -> None:
         try:
-            self._file.write(json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
+            self._file.write(json_line(line))
             self._file.flush()
         except OSError as error:
             raise DataError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,8 +9,8 @@ from typing import Any
 
 from ochat_ray.errors import DataError
 from ochat_ray.eval.records import Answer, Judgment
-from ochat_ray.json_lines import read_json_lines
-from ochat_ray.storage import writing
+from ochat_ray.json_lines import read_json_lines, write_json_lines
+from ochat_ray.manifest import digest
 
 
 def read_answers(path: Path) -> list[Answer]:
@@ -29,17 +27,17 @@ def read_answers(path: Path) -> list[Answer]:
 
 def write_answers(path: Path, answers: Iterable[Answer]) -> None:
     """A `model_answer` file. Ids of answers come of their content, so that equal answers make equal files."""
-    with writing(path) as aside, aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        for answer in answers:
-            content = json.dumps([answer.question, answer.model, answer.turns])
-            row = {
-                "question_id": _number(answer.question),
-                "answer_id": hashlib.sha256(content.encode()).hexdigest()[:22],
-                "model_id": answer.model,
-                "choices": [{"index": 0, "turns": list(answer.turns)}],
-                "tstamp": time.time(),
-            }
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    rows = (
+        {
+            "question_id": _number(one.question),
+            "answer_id": digest([one.question, one.model, one.turns])[:22],
+            "model_id": one.model,
+            "choices": [{"index": 0, "turns": list(one.turns)}],
+            "tstamp": time.time(),
+        }
+        for one in answers
+    )
+    write_json_lines(path, rows)
 
 
 def read_grades(path: Path, categories: Mapping[str, str] | None = None) -> list[Judgment]:
@@ -67,23 +65,22 @@ def read_grades(path: Path, categories: Mapping[str, str] | None = None) -> list
 
 def write_grades(path: Path, judgments: Iterable[Judgment]) -> None:
     """A `*_single.jsonl` that FastChat's show_result reads."""
-    with writing(path) as aside, aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        for one in judgments:
-            if one.baseline is not None:
-                raise DataError(
-                    f"question {one.question}: a comparison with {one.baseline}, not a single grade"
-                )
-            row = {
-                "question_id": _number(one.question),
-                "model": one.model,
-                "judge": [one.judge, "single-v1" if one.turn == 1 else "single-v1-multi-turn"],
-                "user_prompt": "",
-                "judgment": one.text,
-                "score": -1 if one.value is None else one.value,
-                "turn": one.turn,
-                "tstamp": time.time(),
-            }
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    write_json_lines(path, map(_grade_row, judgments))
+
+
+def _grade_row(one: Judgment) -> dict[str, Any]:
+    if one.baseline is not None:
+        raise DataError(f"question {one.question}: a comparison with {one.baseline}, not a single grade")
+    return {
+        "question_id": _number(one.question),
+        "model": one.model,
+        "judge": [one.judge, "single-v1" if one.turn == 1 else "single-v1-multi-turn"],
+        "user_prompt": "",
+        "judgment": one.text,
+        "score": -1 if one.value is None else one.value,
+        "turn": one.turn,
+        "tstamp": time.time(),
+    }
 
 
 def read_verdicts(
@@ -133,25 +130,26 @@ def write_verdicts(path: Path, judgments: Iterable[Judgment]) -> None:
         if one.baseline is not None and one.sample == 0:
             key = one.question, one.model, one.baseline, one.judge, one.turn
             games.setdefault(key, {})[one.swapped] = one
-    with writing(path) as aside, aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        for (question, model, baseline, judge, turn), orders in games.items():
-            if len(orders) < 2:
-                continue
-            row: dict[str, Any] = {
-                "question_id": _number(question),
-                "model_1": model,
-                "model_2": baseline,
-                "g1_winner": _winner(orders[False]),
-                "g2_winner": _winner(orders[True]),
-                "judge": [judge, "pair-v2" if turn == 1 else "pair-v2-multi-turn"],
-                "g1_user_prompt": "",
-                "g1_judgment": orders[False].text,
-                "g2_user_prompt": "",
-                "g2_judgment": orders[True].text,
-                "turn": turn,
-                "tstamp": time.time(),
-            }
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    both = (orders for orders in games.values() if len(orders) == 2)
+    write_json_lines(path, (_verdict_row(orders[False], orders[True]) for orders in both))
+
+
+def _verdict_row(first: Judgment, second: Judgment) -> dict[str, Any]:
+    """Of the game that shows the model first, and the one that shows the baseline first."""
+    return {
+        "question_id": _number(first.question),
+        "model_1": first.model,
+        "model_2": first.baseline,
+        "g1_winner": _winner(first),
+        "g2_winner": _winner(second),
+        "judge": [first.judge, "pair-v2" if first.turn == 1 else "pair-v2-multi-turn"],
+        "g1_user_prompt": "",
+        "g1_judgment": first.text,
+        "g2_user_prompt": "",
+        "g2_judgment": second.text,
+        "turn": first.turn,
+        "tstamp": time.time(),
+    }
 
 
 def _winner(one: Judgment) -> str:
