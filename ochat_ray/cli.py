@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ochat_ray import __version__
-from ochat_ray.cli_eval import RECIPE_ACTIONS, add_actions
+from ochat_ray.cli_eval import DEFAULT_RECIPE, RECIPE_ACTIONS, add_actions
 from ochat_ray.errors import CheckpointError, ClusterError, ConfigError, OchatError
 
 if TYPE_CHECKING:
     from ochat_ray.config import Recipe
 
-DEFAULT_RECIPE = "openchat"
 JOBS = {  # of jobs/, and the words that each of them runs
     "prepare": ("prepare",),
     "pack": ("pack",),

@@ -78,10 +78,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     from ochat_ray.eval.plan import make_plan, require_keys
     from ochat_ray.eval.run import estimates, settings_of
 
-    config = recipe.eval
-    if args.recipe is None and not any(word.startswith("eval.") for word in args.overrides):
-        config = settings_of(args.output) or config  # as it was left
-    if args.action == "report" and not config.judgments and settings_of(args.output) is None:
+    config, former = recipe.eval, settings_of(args.output)
+    if former and args.recipe is None and not any(word.startswith("eval.") for word in args.overrides):
+        config = former  # as it was left
+    if args.action == "report" and former is None and not config.judgments:
         raise ConfigError(
             f"{args.output}: there is no evaluation in it; name another folder, or files in eval.judgments"
         )

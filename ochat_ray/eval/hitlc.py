@@ -11,9 +11,7 @@ from ochat_ray.eval.people import read_from_people, with_people, write_for_peopl
 from ochat_ray.eval.records import Judgment
 from ochat_ray.eval.run import Outcome
 from ochat_ray.eval.statistics.agreement import agreement
-from ochat_ray.eval.statistics.pairs import Pair, Rule, for_people, pairs, rule_for, win_rate
-
-NAMES = {1.0: "win", 0.5: "tie", 0.0: "loss"}
+from ochat_ray.eval.statistics.pairs import OUTCOMES, Pair, Rule, for_people, pairs, rule_for, win_rate
 
 
 class Chosen(NamedTuple):
@@ -53,7 +51,8 @@ def calibrated(file: Path, outcome: Outcome, rule: Rule | None, chosen: Chosen) 
     after = with_people(rows, verdicts)
     judged = [row for row in rows if (row.question, row.turn) in verdicts]
     said = agreement(
-        [NAMES[verdicts[row.question, row.turn]] for row in judged], [NAMES[row.outcome] for row in judged]
+        [OUTCOMES[verdicts[row.question, row.turn]] for row in judged],
+        [OUTCOMES[row.outcome] for row in judged],
     )
     return "\n".join(
         [

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from ochat_ray.errors import DataError
 from ochat_ray.eval.report.charts import words
 from ochat_ray.eval.report.schema import Report
-from ochat_ray.eval.report.view import OUTCOMES, context, said
+from ochat_ray.eval.report.view import context, said
+from ochat_ray.eval.statistics.pairs import OUTCOMES
 from ochat_ray.html_page import environment, policy, read
 from ochat_ray.storage import writing
 

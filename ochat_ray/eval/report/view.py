@@ -23,6 +23,7 @@ from ochat_ray.eval.report.schema import (
     SideBySide,
     Tally,
 )
+from ochat_ray.eval.statistics.pairs import OUTCOMES
 
 MOST_DOUBTFUL = 30
 """Rows of the list for people on the page; eval.json has all."""
@@ -30,7 +31,6 @@ MOST_REASONS = 50
 MOST_NAMED = 5
 """Of what is missing for one reason."""
 RATING_STEP = 100
-OUTCOMES = {1.0: "win", 0.5: "tie", 0.0: "loss"}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ Rule = Literal["mean", "agree"]
 """How the orders of a question become one outcome: `mean`, the larger of the two mean scores (OpenChat,
 FairEval); `agree`, the winner if both orders name it, else a tie, and nothing if a reply of either is not
 understood (MT-bench)."""
+OUTCOMES = {1.0: "win", 0.5: "tie", 0.0: "loss"}
 HUMAN_SHARE = 0.2  # FairEval: the fifth of the questions with the greatest entropy is shown to people
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import pytest
 from ochat_ray.config import Recipe, load_recipe
 from ochat_ray.train.watch.logs import Logs
 from ochat_ray.train.watch.page import render
+from tests.chromium import chromium
 from tests.train.watch.runs import skipped_line, speed_line, step_line
 
-CHROMIUM = shutil.which("chromium")
 NASTY = "</script><script>alert(1)</script><b>"
 
 
@@ -107,15 +106,12 @@ def test_equal_runs_give_equal_pages(openchat: Recipe) -> None:
     )
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_it_is_silent_offline_and_answers_pointer_and_keys(openchat: Recipe, tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     file = tmp_path / "training.html"
     file.write_text(render(logs(60), openchat, title=NASTY, planned=60), encoding="utf-8")
     said: list[str] = []
     asked: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -135,5 +131,4 @@ def test_it_is_silent_offline_and_answers_pointer_and_keys(openchat: Recipe, tmp
         for width in (1200, 360):
             page.set_viewport_size({"width": width, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-        browser.close()
     assert said == [] and asked == [file.as_uri()]
