@@ -45,6 +45,13 @@ def settings(models: dict[str, str], judges: dict[str, str], **more: Any) -> lis
     return [f"eval.{key}={json.dumps(value)}" for key, value in ends.items()]
 
 
+def until_answered(scripted: Scripted, replies: int, running: subprocess.Popen[Any]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while scripted.answered < replies:
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.01)
+
+
 def judgments(output: Path) -> list[Judgment]:
     return list(read_records(Judgment, output / "judgments.jsonl"))
 
@@ -79,10 +86,7 @@ def test_nothing_is_asked_twice_after_a_kill(served: Callable[[Scripted], str], 
     words = settings(models, {"judge": served(judging)}, baseline="theirs")
     command = [sys.executable, "-m", "ochat_ray", "eval", "run", str(tmp_path / "out"), *words]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + PATIENCE_S
-    while judging.answered < 20:
-        assert time.monotonic() < deadline and running.poll() is None
-        time.sleep(0.01)
+    until_answered(judging, 20, running)
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     judging.delay_s = 0.0
@@ -243,10 +247,7 @@ def test_an_interrupted_evaluation_tells_what_there_is(
     words = settings(models, {"judge": served(judging)})
     command = [sys.executable, "-m", "ochat_ray", "eval", "run", str(tmp_path / "out"), *words]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + PATIENCE_S
-    while judging.answered < 12:
-        assert time.monotonic() < deadline and running.poll() is None
-        time.sleep(0.01)
+    until_answered(judging, 12, running)
     running.send_signal(signal.SIGINT)
     assert "Run the same command again to go on" in running.communicate(timeout=PATIENCE_S)[1]
     assert running.returncode == 130

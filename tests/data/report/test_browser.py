@@ -10,7 +10,7 @@ import pytest
 
 from ochat_ray.data.report.page import render
 from ochat_ray.data.report.schema import Report
-from tests.chromium import chromium
+from tests.chromium import Watched, chromium
 from tests.data.report.reports import NASTY, empty, full
 
 Open = Callable[..., Any]
@@ -25,28 +25,18 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def visit(browser: Any, tmp_path: Path) -> Iterator[Open]:
     """Open a report; what it complains about or asks the network for fails the test at its end."""
-    said: list[str] = []
-    asked: list[str] = []
-    contexts: list[Any] = []
+    watched = Watched(browser, 1280, 1000)
 
     def visit(report: Report, **options: Any) -> Any:
         file = tmp_path / "report.html"
         file.write_text(render(report), encoding="utf-8")
-        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, **options}))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: said.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: said.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(file.as_uri())
-        return page
+        return watched.open(file.as_uri(), **options)
 
     yield visit
-    for context in contexts:
-        context.close()
-    assert said == []
-    assert asked
-    assert all(url.startswith(tmp_path.as_uri()) or url == "data:," for url in asked), asked
+    watched.close()
+    assert watched.said == []
+    assert watched.asked
+    assert all(url.startswith(tmp_path.as_uri()) or url == "data:," for url in watched.asked), watched.asked
 
 
 def point_at(page: Any, index: int) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import pytest
 
 from ochat_ray.eval.report.page import PAGE, write_report
 from ochat_ray.eval.report.schema import Report
-from tests.chromium import chromium
+from tests.chromium import Watched, chromium
 
 Visit = Callable[..., Any]
 
@@ -24,23 +24,13 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def visit(browser: Any, tmp_path: Path) -> Iterator[Visit]:
     """Open the page of a report."""
-    said: list[str] = []
-    asked: list[str] = []
-    contexts: list[Any] = []
+    watched = Watched(browser, 1200, 900)
 
     def visit(report: Report, **options: Any) -> Any:
         write_report(report, tmp_path)
-        contexts.append(browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options}))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: said.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: said.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto((tmp_path / PAGE).as_uri())
-        return page
+        return watched.open((tmp_path / PAGE).as_uri(), **options)
 
     yield visit
-    for context in contexts:
-        context.close()
-    assert said == []
-    assert {url for url in asked if url != "data:,"} == {(tmp_path / PAGE).as_uri()}
+    watched.close()
+    assert watched.said == []
+    assert {url for url in watched.asked if url != "data:,"} == {(tmp_path / PAGE).as_uri()}
