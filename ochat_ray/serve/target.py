@@ -13,6 +13,7 @@ from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.context import _get_global_client, _set_global_client
 
 DROP_TIMEOUT_S = 10.0
+KILL_TIMEOUT_S = 10.0
 
 
 def running_serve() -> Any:
@@ -76,7 +77,7 @@ def _unplaced(name: str) -> list[str]:
 
 
 def end_serve(timeout_s: float) -> None:
-    """End Serve; requests that still run have `timeout_s` seconds to finish.
+    """End Serve; requests that still run have `timeout_s` seconds to finish, and are cut off then.
 
     `serve.shutdown` waits in a call that fails in the end by design, which Ray then reports as an error.
     """
@@ -85,11 +86,27 @@ def end_serve(timeout_s: float) -> None:
     with contextlib.suppress(ray.exceptions.ActorDiedError):  # it may be gone before it has answered
         ray.get(client._controller.graceful_shutdown.remote(wait=False))
     _set_global_client(None)
+    if not _gone(timeout_s):
+        # Serve itself would wait as long for a replica that never got a place as for one that answers. The
+        # controller ends by itself then; one that is killed would leave word to the next one to end too.
+        for actor in ray.util.list_named_actors(all_namespaces=True):
+            if actor["namespace"] == SERVE_NAMESPACE and actor["name"] != SERVE_CONTROLLER_NAME:
+                with contextlib.suppress(ValueError):  # it is gone
+                    ray.kill(ray.get_actor(actor["name"], namespace=SERVE_NAMESPACE))
+        _gone(KILL_TIMEOUT_S)
+
+
+def _gone(timeout_s: float) -> bool:
+    """Whether the controller, which goes last when Serve ends, is gone within `timeout_s` seconds.
+
+    Asked as Serve asks: this process may know a name for a while after the cluster has forgotten it.
+    """
     deadline = time.monotonic() + timeout_s
-    while _controller_lives() and time.monotonic() < deadline:
+    while True:
+        try:
+            ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+        except ValueError:
+            return True
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.1)
-
-
-def _controller_lives() -> bool:
-    actors = ray.util.list_named_actors(all_namespaces=True)
-    return {"name": SERVE_CONTROLLER_NAME, "namespace": SERVE_NAMESPACE} in actors

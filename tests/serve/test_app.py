@@ -254,6 +254,19 @@ class TestDeployment:
             with pytest.raises(ConfigError, match=rf"port {port}.*serve\.port"):
                 app.deploy(model_dir, config(port=port))
 
+    def test_serve_ends_in_time_whatever_still_runs(
+        self, model_dir: Path, exported: Exported, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        base_url = app.deploy(model_dir, config())
+        client = openai.OpenAI(base_url=base_url, api_key="none", max_retries=0)
+        stream = client.chat.completions.create(**endless(exported), stream=True)
+        next(iter(stream))
+        monkeypatch.setattr(app, "SHUTDOWN_TIMEOUT_S", 0.0)
+        app.shutdown()
+        actors = ray.util.list_named_actors(all_namespaces=True)
+        assert not [actor for actor in actors if actor["namespace"] == "serve"]
+        assert app.deploy(model_dir, config())
+
     def test_a_private_cluster_that_is_too_small(self, model_dir: Path) -> None:
         with pytest.raises(ConfigError, match=r"64 CPU\(s\).*serve\.engine\.threads"):
             app.deploy(model_dir, config(engine=EngineConfig(threads=64)))
