@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ochat_ray.config import Recipe, ServeConfig
+from ochat_ray.exported import weights_mark
+from ochat_ray.manifest import digest, manifest_hash
 from ochat_ray.runtime import require_free_port
+from ochat_ray.stages import StageLog
 
 if TYPE_CHECKING:
     from ochat_ray.data.pipeline import Plan
@@ -27,6 +30,7 @@ def pipeline(
 
     Where the recipe names judges, every export of the training is evaluated in between, OUTPUT/eval, and the
     best is served.
+    What each stage was made from, made and cost in node-hours is said and kept in OUTPUT/pipeline.json.
     With `wait` the endpoint stays up until the program is interrupted, else it is left to the cluster.
     Raises what each stage raises, DataError where no conversation is kept, and ConfigError at once for a port
     that is busy on this machine or an evaluation that does not hold together.
@@ -40,10 +44,18 @@ def pipeline(
 
     exports = exports_of(output / "train", recipe)
     judged = exports_plan(output / "eval", exports, recipe) if recipe.eval.judges else None
-    require_kept(carry_out(planned)["counts"], str(output / "data"))
-    model = train(output / "data", base, output / "train", recipe).model
+    log = StageLog(output)
+    with log.stage("data", {"settings": digest(planned.facts)}) as made:
+        manifest = carry_out(planned)
+        require_kept(manifest["counts"], str(output / "data"))
+        made["manifest"] = data = manifest_hash(manifest)
+    with log.stage("train", {"data": data, "base": str(base)}) as made:
+        model = train(output / "data", base, output / "train", recipe).model
+        made["model"] = trained = weights_mark(model)
     if judged is not None:
-        model = best_export(judged, exports, recipe.serve)
+        with log.stage("eval", {"model": trained}) as made:
+            model = best_export(judged, exports, recipe.serve)
+            made["model"] = weights_mark(model)
         print(f"best by {judged.figure}: {model}", flush=True)
     serve(model, recipe.serve, wait=wait)
 

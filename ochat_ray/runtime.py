@@ -30,7 +30,15 @@ QUIET = {
 }
 FOLDERS = Path("/tmp")  # not TMPDIR: sockets lie below, and their paths must stay short
 
+# So little of a pool's resource that it never runs out: a pool says where, not how many.
+POOL_SHARE = 0.001
+
 _fixed = False
+
+
+def in_pool(pool: str | None) -> dict[str, float]:
+    """What work asks for beside its CPUs and GPUs to run on nodes with this custom resource alone."""
+    return {} if pool is None else {pool: POOL_SHARE}
 
 
 def fixed() -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ochat_ray.config.access import AccessConfig
+from ochat_ray.config.pool import Pool
 from ochat_ray.config.web import ChatPageConfig, WidgetConfig
 from ochat_ray.strict import StrictModel
 
@@ -73,6 +74,8 @@ class ServeConfig(StrictModel):
     gpus_per_replica: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
     """GPUs of an engine replica, which uses one at most: 0, 1, or a share of one; `auto`: 1 where a node of
     the cluster has any at the start. Give a number where GPU nodes are brought up on demand."""
+    pool: Pool | None = None
+    """Custom resource of the nodes to run on, so that serving has nodes of its own; null for any node."""
     max_queued: int = Field(256, gt=0)
     """Requests that may wait for a replica; more are answered 429."""
     request_timeout_s: float = Field(600.0, gt=0)

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ochat_ray.config.pool import Pool
 from ochat_ray.strict import StrictModel
 
 
@@ -78,6 +79,8 @@ class TrainConfig(StrictModel):
     """Train on GPUs; `auto` does where the cluster has one for each worker as the run starts."""
     threads: int = Field(1, gt=0)
     """CPU threads of a worker."""
+    pool: Pool | None = None
+    """Custom resource of the nodes to run on, so that training has nodes of its own; null for any node."""
     strategy: Literal["fsdp2", "zero1", "zero2", "zero3"] = "fsdp2"
     """How the model is spread over workers: torch's FSDP2, or a stage of DeepSpeed's ZeRO."""
     deepspeed: str | None = None

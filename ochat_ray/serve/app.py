@@ -23,7 +23,7 @@ from ochat_ray.runtime import fixed, require_free_port
 from ochat_ray.serve.access.keys import read_keys
 from ochat_ray.serve.ingress import Ingress, OneHop
 from ochat_ray.serve.limits import limits_of
-from ochat_ray.serve.placement import fitting, need
+from ochat_ray.serve.placement import actor_options, fitting, need
 from ochat_ray.serve.replica import EngineReplica
 from ochat_ray.serve.routing import PrefixRouter
 from ochat_ray.serve.target import drop_unplaced, end_serve, former_target, restore, running_serve
@@ -61,7 +61,7 @@ def build_app(
     }
     if config.one_hop:
         ((name, folder),) = folders.items()
-        options["ray_actor_options"] = {"num_cpus": config.engine.threads, "num_gpus": gpus}
+        options["ray_actor_options"] = actor_options(config, gpus)
         options["max_surge_percent"] = 100 if surge else 0
         one = serve.deployment(OneHop, name=INGRESS, health_check_period_s=2, **options)
         return one.bind(name, folder, config, gpu=gpus > 0)
@@ -109,7 +109,7 @@ def _engine(
         name=name,
         max_ongoing_requests=calls,
         max_queued_requests=config.max_queued,
-        ray_actor_options={"num_cpus": config.engine.threads, "num_gpus": gpus},
+        ray_actor_options=actor_options(config, gpus),
         max_surge_percent=100 if surge else 0,
         graceful_shutdown_timeout_s=config.request_timeout_s,  # an update cuts nobody off
         max_constructor_retry_count=1,  # a folder that fails to load once fails again
@@ -141,7 +141,7 @@ def deploy(model: Path, config: ServeConfig, also: Mapping[str, Path] | None = N
     if fixed() and fitting(_nodes(), wanted) < number:
         raise ConfigError(
             f"no place for {_replicas(number, wanted)}: the cluster has {_have()} in all; "
-            "lower serve.replicas, serve.engine.threads or serve.gpus_per_replica"
+            "lower serve.replicas, serve.engine.threads or serve.gpus_per_replica, or leave out serve.pool"
         )
     surge = fitting([ray.available_resources()], wanted) >= number
     app = build_app(folders, config, gpus=gpus, surge=surge)

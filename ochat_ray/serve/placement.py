@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ochat_ray.config import ServeConfig
+from ochat_ray.runtime import in_pool
 
 
 def need(config: ServeConfig, gpus: float) -> dict[str, float]:
     """What one engine replica asks for, by Ray's names of resources."""
-    return {"CPU": config.engine.threads, "GPU": gpus}
+    return {"CPU": config.engine.threads, "GPU": gpus, **in_pool(config.pool)}
+
+
+def actor_options(config: ServeConfig, gpus: float) -> dict[str, Any]:
+    """The same in the words of Ray's actors."""
+    return {
+        "num_cpus": config.engine.threads,
+        "num_gpus": gpus,
+        "resources": in_pool(config.pool),
+    }
 
 
 def fitting(nodes: Iterable[Mapping[str, float]], need: Mapping[str, float]) -> int:

@@ -24,6 +24,7 @@ FREE = {
     "min_workers",
     "use_gpu",
     "threads",
+    "pool",
     "strategy",
     "deepspeed",
     "cpu_offload",

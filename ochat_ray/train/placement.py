@@ -52,6 +52,7 @@ def find_need(config: TrainConfig) -> Need:
             file=sys.stderr,
         )
     each: dict[str, float] = {"CPU": config.threads, **({"GPU": 1} if use_gpu else {})}
+    each |= runtime.in_pool(config.pool)
     need = Need(config.num_workers, each, least)
     missing = [name for name, amount in each.items() if have.get(name, 0) < amount * need.least]
     if missing and runtime.fixed():
@@ -60,6 +61,8 @@ def find_need(config: TrainConfig) -> Need:
             remedies.append("lower train.threads")
         if "GPU" in missing:
             remedies.append("set train.use_gpu=false")
+        if config.pool in missing:
+            remedies.append("leave out train.pool")
         raise ConfigError(
             f"training needs {need}, but this cluster has {need.among(have)} in all and gets no more; "
             f"{' or '.join(remedies)}, or give the --address of a larger cluster"

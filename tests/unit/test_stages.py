@@ -1,0 +1,28 @@
+"""The record of a pipeline's stages, over several starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ochat_ray.stages import StageLog
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def test_a_stage_adds_up_over_its_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = StageLog(tmp_path)
+    assert log.read() == {}
+    with pytest.raises(RuntimeError), log.stage("data", {"settings": "a"}):
+        raise RuntimeError
+    first = log.read()["data"]
+    assert first["outputs"] == {} and first["starts"] == 1
+    with log.stage("data", {"settings": "b"}) as made:
+        made["manifest"] = "c"
+    (second,) = log.read().values()
+    assert second["inputs"] == {"settings": "b"} and second["outputs"] == {"manifest": "c"}
+    assert second["starts"] == 2
+    assert second["seconds"] > first["seconds"] > 0
+    assert 0 < second["node_hours"]["head"] <= second["seconds"] / 3600
+    assert capsys.readouterr().out.count("data: ") == 2
