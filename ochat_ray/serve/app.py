@@ -23,7 +23,7 @@ from ochat_ray.runtime import fixed, require_free_port
 from ochat_ray.serve.access.keys import read_keys
 from ochat_ray.serve.ingress import Ingress, OneHop
 from ochat_ray.serve.limits import limits_of
-from ochat_ray.serve.placement import actor_options, fitting, need
+from ochat_ray.serve.placement import actor_options, fitting, light_options, need
 from ochat_ray.serve.replica import EngineReplica
 from ochat_ray.serve.routing import PrefixRouter
 from ochat_ray.serve.target import drop_unplaced, end_serve, former_target, restore, running_serve
@@ -53,7 +53,7 @@ def build_app(
     most = config.autoscaling.max_replicas or config.replicas
     options: dict[str, Any] = {
         "max_ongoing_requests": sum(calls.values()) * most // config.ingress_replicas + SPARE_CALLS,
-        "ray_actor_options": {"num_cpus": 0},
+        "ray_actor_options": light_options(config.pool),
         "max_surge_percent": 100,
         "graceful_shutdown_timeout_s": config.request_timeout_s,
         "max_constructor_retry_count": 1,
@@ -149,7 +149,7 @@ def deploy(model: Path, config: ServeConfig, also: Mapping[str, Path] | None = N
     host = "127.0.0.1" if config.host == "0.0.0.0" else config.host
     base = f"http://{host}:{config.port}"
     if config.chat_page.enabled:
-        page = chat_app(config.chat_page.resolved(), f"{base}/v1", logging_config=QUIET)
+        page = chat_app(config.chat_page.resolved(), f"{base}/v1", config.pool, logging_config=QUIET)
         targets.append(serve.RunTarget(page, name=PAGE_NAME, route_prefix="/chat", logging_config=QUIET))
     started = _start(config)
     former = None if started else former_target(APP_NAME)

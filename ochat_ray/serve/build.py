@@ -11,6 +11,7 @@ from pydantic import Field
 from ray import serve
 
 from ochat_ray.config import ServeConfig
+from ochat_ray.config.pool import Pool
 from ochat_ray.config.web import ChatPageConfig
 from ochat_ray.serve.app import build_app, folders_of, gpus_of
 from ochat_ray.serve.web.deployment import chat_app
@@ -38,6 +39,8 @@ class PageArgs(StrictModel):
     """The endpoint, as the page's node reaches it."""
     page: ChatPageConfig = ChatPageConfig()
     """As `serve.chat_page` in a recipe."""
+    pool: Pool | None = None
+    """As `serve.pool` in a recipe."""
 
 
 def endpoint(args: dict[str, Any]) -> serve.Application:
@@ -51,4 +54,4 @@ def endpoint(args: dict[str, Any]) -> serve.Application:
 def page(args: dict[str, Any]) -> serve.Application:
     """The chat page, for the route /chat. Raises ConfigError naming a wrong setting."""
     asked = parse(PageArgs, args, "args of the chat page")
-    return chat_app(asked.page.resolved(), asked.base_url)
+    return chat_app(asked.page.resolved(), asked.base_url, asked.pool)

@@ -23,6 +23,12 @@ def actor_options(config: ServeConfig, gpus: float) -> dict[str, Any]:
     }
 
 
+def light_options(pool: str | None) -> dict[str, Any]:
+    """Options of actors that mostly wait: no CPU of their own, but no node of another pool either, which
+    could not be given back while they are there."""
+    return {"num_cpus": 0, "resources": in_pool(pool)}
+
+
 def fitting(nodes: Iterable[Mapping[str, float]], need: Mapping[str, float]) -> int:
     """How many replicas fit on nodes with these resources; a replica is never split between nodes."""
     return sum(

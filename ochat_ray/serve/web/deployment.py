@@ -7,6 +7,7 @@ from typing import Any
 from ray import serve
 
 from ochat_ray.config.web import ChatPageConfig
+from ochat_ray.serve.placement import light_options
 from ochat_ray.serve.web.application import chat_asgi
 
 NAME = "chat-page"
@@ -25,14 +26,15 @@ class ChatPage:
         return chat_asgi(self._config, self._base_url)
 
 
-def chat_app(config: ChatPageConfig, base_url: str, **options: Any) -> serve.Application:
-    """The application for the route /chat. `options` of the deployment, e.g. its logging."""
+def chat_app(config: ChatPageConfig, base_url: str, pool: str | None, **options: Any) -> serve.Application:
+    """The application for the route /chat, on nodes of the `pool`. `options` of the deployment, e.g. its
+    logging."""
     deployment = serve.deployment(
         ChatPage,
         name=NAME,
         num_replicas=1,
         max_ongoing_requests=MAX_STREAMS,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options=light_options(pool),
         max_surge_percent=100,
         graceful_shutdown_timeout_s=5,
         max_constructor_retry_count=1,
