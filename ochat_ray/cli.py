@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import os
 import re
 import signal
@@ -35,7 +36,7 @@ JOBS = {  # of jobs/, and the words that each of them runs
     "pipeline": ("pipeline",),
 }
 DEFAULT_URL = "http://127.0.0.1:18888/v1"
-STAGES = ("base", "prepare", "train", "serve", "pipeline", "batch", "config")  # these take a recipe
+STAGES = ("base", "prepare", "train", "serve", "pipeline", "batch", "plan", "config")  # these take a recipe
 FORMATS = ("page", "json", "jsonl", "parquet", "tar", "zip")
 # What an override may begin with: `group.key`, or one of the recipe's own. `year=2023` is a folder.
 RECIPE_KEYS = ("name", "description", "model_type", "base", "data", "train", "serve", "eval")
@@ -70,6 +71,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
     return int(text)
+
+
+def _amount(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not 0 < amount < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, such as 5000 or 2e9")
+    return amount
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -220,6 +231,22 @@ def _parser() -> argparse.ArgumentParser:
         "input", type=Path, help="requests, JSON Lines with custom_id and body (OpenAI's batches)"
     )
     batch.add_argument("output", type=Path, help="file to write; answers that are in it are kept")
+
+    plan = command("plan", _plan, "which nodes of a cluster a recipe will ask for, how long, and if in vain")
+    plan.epilog = "KEY=VALUE words override the recipe, e.g. train.num_workers=16."
+    plan.add_argument("recipe", metavar="RECIPE", help="name or file of a recipe")
+    plan.add_argument("--cluster", type=Path, required=True, metavar="FILE", help="Ray's YAML or KubeRay's")
+    plan.add_argument("--pages", type=_amount, default=0.0, metavar="N", help="saved pages to prepare")
+    plan.add_argument("--tokens", type=_amount, default=0.0, metavar="N", help="tokens of an epoch, e.g. 2e9")
+    plan.add_argument(
+        "--data-rate",
+        type=_amount,
+        metavar="R",
+        help="pages that a core prepares in a second (BENCHMARKS.md)",
+    )
+    plan.add_argument(
+        "--train-rate", type=_amount, metavar="R", help="tokens that a worker trains on in a second"
+    )
 
     submit = command("submit", _submit, "run a job on a cluster: check it, upload it, follow it")
     submit.add_argument("job", choices=JOBS, help="which of jobs/")
@@ -444,6 +471,18 @@ def _pipeline(args: argparse.Namespace) -> None:
     planned = plan(args.input, args.output / "data", recipe, [args.base], kind=args.format)
     with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads) as private:
         pipeline(planned, args.output, args.base, recipe, wait=private)
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from ochat_ray.config import load_recipe
+    from ochat_ray.sizing import PAGES_PER_CPU_S, Work, plan, read_types, table
+
+    work = Work(args.pages, args.tokens, args.data_rate or PAGES_PER_CPU_S, args.train_rate)
+    asks = plan(load_recipe(args.recipe, args.overrides), read_types(args.cluster), work)
+    print(table(asks))
+    for line in (line for ask in asks for line in ask.warnings):
+        print(f"warning: {line}", file=sys.stderr)
+    return 0 if all(ask.placed for ask in asks) else 1
 
 
 def _batch(args: argparse.Namespace) -> int:

@@ -51,10 +51,8 @@ def find_need(config: TrainConfig) -> Need:
             f"train.num_workers={gpus:g} takes GPUs",
             file=sys.stderr,
         )
-    each: dict[str, float] = {"CPU": config.threads, **({"GPU": 1} if use_gpu else {})}
-    each |= runtime.in_pool(config.pool)
-    need = Need(config.num_workers, each, least)
-    missing = [name for name, amount in each.items() if have.get(name, 0) < amount * need.least]
+    need = need_of(config, gpu=use_gpu)
+    missing = [name for name, amount in need.each.items() if have.get(name, 0) < amount * need.least]
     if missing and runtime.fixed():
         remedies = ["lower train.num_workers"]
         if "CPU" in missing and config.threads > 1:
@@ -68,6 +66,12 @@ def find_need(config: TrainConfig) -> Need:
             f"{' or '.join(remedies)}, or give the --address of a larger cluster"
         )
     return need
+
+
+def need_of(config: TrainConfig, *, gpu: bool) -> Need:
+    """What the workers of a recipe ask for, on GPUs or on CPUs."""
+    each = {"CPU": float(config.threads), **({"GPU": 1.0} if gpu else {}), **runtime.in_pool(config.pool)}
+    return Need(config.num_workers, each, config.min_workers or config.num_workers)
 
 
 def waiting(need: Need) -> str | None:
