@@ -1,16 +1,24 @@
-"""Progress of long work: one rewritten line on a terminal, a plain line every few seconds in a log."""
+"""Progress of long work: one rewritten line on a terminal, a line every few seconds in a log.
+
+With OCHAT_LOG=json in the environment the lines of a log are JSON objects that name the job.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import sys
 import time
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Self, TextIO
 
 INTERVAL_S = {True: 0.2, False: 5.0}  # terminal, log
 # From when on a rate tells how long it will take: at first it is that of workers which are starting.
 SETTLED_S, SETTLED_SHARE = 30.0, 0.05
+FORMAT = "OCHAT_LOG"
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # of what `ray job submit` starts
 
 
 class Progress:
@@ -27,6 +35,7 @@ class Progress:
         self.start = self.count = start
         self.stream = stream or sys.stderr
         self.terminal = self.stream.isatty()
+        self.json = not self.terminal and os.environ.get(FORMAT) == "json"
         self.began = self.shown = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -52,7 +61,8 @@ class Progress:
 
     def tell(self, line: str) -> None:
         """Write a line of its own, on a terminal in place of the one that is rewritten."""
-        self.stream.write(("\r\x1b[K" if self.terminal else "") + line + "\n")
+        text = _record(stage=self.what, note=line) if self.json else line
+        self.stream.write(("\r\x1b[K" if self.terminal else "") + text + "\n")
         self.stream.flush()
 
     def _show(self, note: str = "", *, end: str = "") -> None:
@@ -61,6 +71,16 @@ class Progress:
         parts = [f"{self.what}: {self._counted()}", self._rate(seconds)]
         parts += [f"{end} {duration(seconds)}" if end else self._left(seconds), note]
         line = ", ".join(part for part in parts if part)
+        if self.json:
+            line = _record(
+                stage=self.what,
+                count=self.count,
+                total=self.total,
+                unit=self.unit,
+                seconds=round(seconds, 3),
+                state={"": "running", "took": "done"}.get(end, "stopped"),
+                note=note or None,
+            )
         if self.terminal:
             # A line that wraps cannot be rewritten.
             line = line[: shutil.get_terminal_size().columns - 1]
@@ -85,6 +105,14 @@ class Progress:
         if not 0 < done < total or (seconds < SETTLED_S and done < SETTLED_SHARE * total):
             return ""
         return f"{duration((total - done) * seconds / done)} left"
+
+
+def _record(**facts: Any) -> str:
+    """A line of a log as JSON, with its time and the job that it is of."""
+    config = json.loads(os.environ.get(JOB_CONFIG) or "{}")
+    job = config.get("metadata", {}).get("job_submission_id")
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"time": now, "job": job, **facts}, ensure_ascii=False)
 
 
 def _number(value: float) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ochat_ray import __version__
 from ochat_ray.errors import ConfigError, OchatError, one_line
+from ochat_ray.progress import FORMAT
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -44,7 +45,7 @@ def submit(job: str, words: Sequence[str], *, cluster: str | None, submission_id
             submission_id=submission_id,
             runtime_env={
                 "working_dir": ".",
-                "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)},
+                "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S), **_log_format()},
             },
             metadata={"job": job, "ochat-ray": __version__},
         )
@@ -63,6 +64,11 @@ def require_uploaded(recipe: str | None) -> None:
         raise ConfigError(
             f"--recipe {recipe}: name a file of this folder by its relative path: only it is uploaded"
         )
+
+
+def _log_format() -> dict[str, str]:
+    """How this command's lines are wanted, for the job's."""
+    return {FORMAT: os.environ[FORMAT]} if FORMAT in os.environ else {}
 
 
 def _client(cluster: str | None) -> JobSubmissionClient:

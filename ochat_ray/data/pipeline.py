@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from ochat_ray import metrics
 from ochat_ray.config import Recipe
 from ochat_ray.data.examples import chosen, is_among
 from ochat_ray.data.facts import add_counts
@@ -185,7 +186,9 @@ def _clean(found: Inputs, job: Job) -> dict[str, Any]:
         rows = [pa.table({"unit": [pickle.dumps(unit)]}) for unit in todo]
         documents = 0
         for counts in run(rows, clean.clean_units, job):
-            documents += sum(counts["documents"].to_pylist())
+            came = sum(counts["documents"].to_pylist())
+            metrics.documents("clean", came)
+            documents += came
             progress.update(sum(counts["bytes"].to_pylist()) / MB, f"{documents:,} documents")
     return cleaned(pending, job)
 
@@ -240,7 +243,9 @@ def _distinct(parts: Sequence[str], documents: int, job: Job) -> None:
             shards = rows.repartition(job.shards, keys=["shard"])
             tables = _blocks(_map(shards, distinct.write_shards, job=job))
         for counts in tables:
-            progress.update(sum(counts["documents"].to_pylist()))
+            came = sum(counts["documents"].to_pylist())
+            metrics.documents("deduplicate", came)
+            progress.update(came)
     for number in set(range(job.shards)) - _finished(job, "distinct"):
         distinct.write_shard(PART.empty_table(), number, job)  # no document fell into it
 
@@ -285,7 +290,10 @@ def _finish(documents: int, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     with Progress("tokenise", total=documents, unit="documents") as progress:
         todo = [_shard(number) for number in range(job.shards) if number not in finished]
         for counts in run(todo, finish.finish_shards, job):
-            progress.update(sum(counts["documents"].to_pylist()))
+            for one in counts.to_pylist():
+                metrics.judged(one["documents"], dict(one["rejected"]))
+                metrics.documents("tokenise", one["documents"])
+                progress.update(one["documents"])
     facts = [job.done("finish", f"{distinct.shard_name(number)}.json") for number in range(job.shards)]
     files = {name: about for one in facts for name, about in one["files"].items()}
     return files, add_counts(one["counts"] for one in facts)

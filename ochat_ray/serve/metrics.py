@@ -1,4 +1,5 @@
-"""What one HTTP process has served, for Prometheus."""
+"""What one HTTP process has served, for Prometheus: by its own page, and by Ray's endpoint on its node, where
+all processes are seen."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+from ochat_ray import metrics
+from ochat_ray.metrics import SECONDS
 
 
 class Metrics:
@@ -45,6 +47,7 @@ class Metrics:
             self._first.labels(model).observe(entry["first_token_s"])
         for kind in ("prompt", "cached", "completion"):
             self._tokens.labels(model, kind).inc(entry.get(f"{kind}_tokens") or 0)
+        metrics.answered(route, model, status, seconds, entry.get("first_token_s"))
 
     def text(self) -> bytes:
         """Prometheus' text format."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
+from ochat_ray import metrics
 from ochat_ray.config import ServeConfig
 from ochat_ray.exported import Exported, load_exported
 from ochat_ray.serve.engine.limits import Limits
@@ -41,6 +43,7 @@ class EngineReplica:
         limits = limits_of(exported, config)
         build = _vllm if config.engine.kind == "vllm" else _native
         self._engine: AnyEngine = build(exported, config, limits, gpu)
+        self._counted: dict[str, int] = {}
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
         """Chunks until one has a reason; closing the generator ends the work.
@@ -58,8 +61,11 @@ class EngineReplica:
         return self._engine.stats()
 
     def check_health(self) -> None:
-        """Called by Serve, which replaces the replica when this raises."""
+        """Called every few seconds by Serve, which replaces the replica when this raises."""
         self._engine.check_health()
+        now = asdict(self._engine.stats())
+        metrics.engine(now, self._counted)
+        self._counted = now
 
     def close(self) -> None:
         """End the engine."""

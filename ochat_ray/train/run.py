@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ochat_ray import metrics
 from ochat_ray.config import Recipe
 from ochat_ray.errors import OchatError
 from ochat_ray.exported import load_exported, write_chat_files
@@ -91,7 +92,11 @@ def _run(prepared: Prepared, base: Path, folders: Folders, recipe: Recipe) -> Tr
     train = folders.tokens / "train"
     plan, tokens = Plan.load(train / PLAN), Tokens.load(input_files(train))
     began = time.monotonic()
-    _fit(base, folders, recipe, plan, need)
+    try:
+        _fit(base, folders, recipe, plan, need)
+    except Exception:  # not an interrupt
+        metrics.FAILURES.add(1, run=str(folders.output))
+        raise
     seconds = time.monotonic() - began
     losses = log.read(folders.losses)
     steps = [entry for entry in losses if "loss" in entry]

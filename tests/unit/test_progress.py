@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from datetime import datetime
 
 import pytest
 
@@ -102,3 +104,31 @@ def test_a_terminal_gets_lines_that_fit_and_others_between_them(monkeypatch: pyt
     bar.tell("train: started again")
     first, second = "train: 2/100 steps, 20 s a step", "train: started again"
     assert stream.getvalue() == f"\r\x1b[K{first[:29]}\r\x1b[K{second}\n"
+
+
+def test_a_log_may_be_json_with_the_job_in_it(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCHAT_LOG", "json")
+    job = {"metadata": {"job_submission_id": "run-7"}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(job))
+    stream = io.StringIO()
+    with Progress("train", total=300, unit="steps", stream=stream) as bar:
+        clock.now = 6
+        bar.update(60, note="loss 1.23")
+        bar.tell("train: started again")
+    records = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert all(datetime.fromisoformat(record.pop("time")).tzinfo for record in records)
+    assert all(record.pop("job") == "run-7" and record.pop("stage") == "train" for record in records)
+    counted = {"count": 60, "total": 300, "unit": "steps", "seconds": 6.0}
+    assert records == [
+        {**counted, "state": "running", "note": "loss 1.23"},
+        {"note": "train: started again"},
+        {**counted, "state": "done", "note": None},
+    ]
+
+
+def test_a_terminal_gets_no_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCHAT_LOG", "json")
+    stream = Terminal()
+    with Progress("clean", total=1, unit="pages", stream=stream):
+        pass
+    assert "{" not in stream.getvalue()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ochat_ray.data.facts import Counts
 from ochat_ray.data.report.schema import start
 from ochat_ray.data.shard import finish
 from ochat_ray.data.split import place_of
@@ -18,12 +19,14 @@ MAP_CHARS = 2000  # of a conversation that is placed on the map
 
 
 def finish_shards(shards: pa.Table, job: Job) -> pa.Table:
-    """Write the files of shards (column `shard`), and then what to say of them; returns their sizes."""
-    sizes = [_finish_shard(number, job) for number in shards["shard"].to_pylist()]
-    return pa.table({"documents": sizes})
+    """Write the files of shards (column `shard`), and then what to say of them; returns their sizes, and how
+    many were turned away by reason."""
+    counts = [_finish_shard(number, job) for number in shards["shard"].to_pylist()]
+    rejected = pa.array([list(one["rejected"].items()) for one in counts], pa.map_(pa.string(), pa.int64()))
+    return pa.table({"documents": [one["documents"] for one in counts], "rejected": rejected})
 
 
-def _finish_shard(number: int, job: Job) -> int:
+def _finish_shard(number: int, job: Job) -> Counts:
     rows = read_table(job.output, job.path("distinct", f"{shard_name(number)}.parquet"))
     members = {member.key: member for member in members_of(job, number)}
     finished = finish(rows, members, job.targets, job.config)
@@ -43,7 +46,7 @@ def _finish_shard(number: int, job: Job) -> int:
         "points": _points(finished.tables["clean"], job.points),
     }
     job.output.write(job.path("finish", f"{shard_name(number)}.json"), json_bytes(facts))
-    return int(rows.num_rows)
+    return {name: finished.counts[name] for name in ("documents", "rejected")}
 
 
 def _points(clean: pa.Table, share: float) -> list[dict[str, Any]]:

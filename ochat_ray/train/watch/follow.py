@@ -14,6 +14,7 @@ from ochat_ray.config import Recipe
 from ochat_ray.train.folders import Folders
 from ochat_ray.train.watch.line import Line
 from ochat_ray.train.watch.page import write_page
+from ochat_ray.train.watch.prometheus import Prometheus
 from ochat_ray.train.watch.steps import Steps
 from ochat_ray.train.watch.trackers import Senders
 
@@ -73,6 +74,7 @@ class _Watch:
         self.line = Line(steps, recipe.train.epochs)
         self._logs = Steps(folders)
         self._senders = Senders(folders, recipe)
+        self._prometheus = Prometheus(folders)
         self._last = 0
 
     def look(self, *, ended: bool = False) -> None:
@@ -82,12 +84,14 @@ class _Watch:
             self._last = news.newest["step"]
         self.line.show(news)
         self._senders.send(news)
+        self._prometheus.see(news)
         for line in self._senders.said():
             self.line.tell(line)
 
     def close(self) -> None:
         """The rest of the logs, to everybody; then the page."""
         self.look(ended=True)
+        self._prometheus.close()
         self.line.close()
         for line in self._senders.close(finished=self._last == self.steps):
             self.line.tell(line)
