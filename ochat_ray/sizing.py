@@ -18,6 +18,10 @@ from ochat_ray.train.placement import need_of
 
 PAGES_PER_CPU_S = 400.0
 """Saved pages that a core prepares in a second, on Ray (BENCHMARKS.md, whole preparations)."""
+MB_PER_CPU_S = 22.0
+"""The same in megabytes of input: these pages have 54 kB on average."""
+DRIVER_S_PER_TASK = 0.008
+"""CPU seconds of the driver for a task of Ray Data (ARCHITECTURE.md, how far it reaches)."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Ask:
 def plan(recipe: Recipe, types: Iterable[NodeType], work: Work) -> list[Ask]:
     """What each stage will ask for."""
     types = list(types)
-    return [_data(types, work), _train(recipe, types, work), _serve(recipe, types)]
+    return [_data(recipe, types, work), _train(recipe, types, work), _serve(recipe, types)]
 
 
 def table(asks: Iterable[Ask]) -> str:
@@ -82,13 +86,22 @@ def table(asks: Iterable[Ask]) -> str:
     )
 
 
-def _data(types: list[NodeType], work: Work) -> Ask:
+def _data(recipe: Recipe, types: list[NodeType], work: Work) -> Ask:
     kind = _choose(types, {"CPU": 1})
     if kind is None:
         return Ask("data", "tasks of 1 CPU", None, 0, 0, None, (_no_place("data", {"CPU": 1}, types),))
     cores = kind.most * kind.resources["CPU"]
-    hours = work.pages / work.pages_per_cpu_s / cores / 3600
-    return Ask("data", f"up to {cores:g} tasks of 1 CPU", kind.name, kind.most, kind.most, hours)
+    fed = recipe.data.task_mb / MB_PER_CPU_S / DRIVER_S_PER_TASK
+    warnings = []
+    if cores > fed:
+        enough = math.ceil(cores * DRIVER_S_PER_TASK * MB_PER_CPU_S)
+        warnings.append(
+            f"data: one driver feeds about {fed:.0f} cores with tasks of {recipe.data.task_mb} MB, not "
+            f"{cores:g}; data.task_mb={enough} would feed all"
+        )
+    hours = work.pages / work.pages_per_cpu_s / min(cores, fed) / 3600
+    asks = f"up to {cores:g} tasks of 1 CPU"
+    return Ask("data", asks, kind.name, kind.most, kind.most, hours, tuple(warnings))
 
 
 def _train(recipe: Recipe, types: list[NodeType], work: Work) -> Ask:

@@ -21,13 +21,25 @@ WORK = Work(pages=1.8432e6, tokens=1e9, pages_per_cpu_s=1.0, tokens_per_worker_s
 
 
 def test_stages_are_reckoned() -> None:
-    data, train, serve = plan(load_recipe("openchat", GPUS), TYPES, WORK)
+    data, train, serve = plan(load_recipe("openchat", [*GPUS, "data.task_mb=100"]), TYPES, WORK)
     assert (data.kind, data.most, data.hours) == ("cpu", 32, pytest.approx(1.0))
     assert (train.kind, train.least, train.most) == ("train", 2, 2)
     assert train.hours == pytest.approx(3e9 / 16e3 / 3600)
     assert (serve.kind, serve.least, serve.most, serve.hours) == ("serve", 1, 1, None)
     assert not (*data.warnings, *train.warnings, *serve.warnings)
     assert data.row()[3:] == ("1", "32")
+
+
+def test_one_driver_feeds_so_many_cores() -> None:
+    many = [NodeType("cpu", {"CPU": 16.0}, 1000), *TYPES[1:]]
+    work = Work(pages=1e9, tokens=1.0)
+    (few, *_), (all_, *_) = (
+        plan(load_recipe("openchat", [*GPUS, f"data.task_mb={size}"]), many, work) for size in (32, 2816)
+    )
+    assert "data.task_mb=2816 would feed all" in few.warnings[0]
+    assert not all_.warnings
+    assert few.hours is not None and all_.hours is not None
+    assert few.hours / all_.hours == pytest.approx(2816 / 32)
 
 
 def test_elastic_training_and_autoscaled_serving_are_ranges() -> None:
