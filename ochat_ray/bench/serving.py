@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,12 +95,17 @@ Way = Callable[[Path, int], Any]
 def export_model(folder: Path) -> Path:
     """A random Llama of 16 M parameters with the demo's tokenizer."""
     from ochat_ray.bench.engine import SHAPES
-    from ochat_ray.train.base import make_tiny
 
     hidden, intermediate, layers, heads = SHAPES["16M"]
     sizes = {"hidden_size": hidden, "intermediate_size": intermediate, "layers": layers, "heads": heads}
-    settings = [f"base.{name}={value}" for name, value in {**sizes, "kv_heads": heads}.items()]
-    recipe = load_recipe("tiny-cpu", settings)
+    return export_tiny(folder, {**sizes, "kv_heads": heads})
+
+
+def export_tiny(folder: Path, sizes: Mapping[str, int]) -> Path:
+    """A random Llama of these sizes (`base` of a recipe) with the demo's tokenizer."""
+    from ochat_ray.train.base import make_tiny
+
+    recipe = load_recipe("tiny-cpu", [f"base.{name}={value}" for name, value in sizes.items()])
     model = folder / "model"
     make_tiny(model, recipe)
     template = ChatTemplate(load_model_type(recipe.model_type), ChatTokenizer.load(model))
