@@ -36,7 +36,7 @@ class NodeType:
 @dataclass(frozen=True)
 class Work:
     """What is to be done, and how fast: `pages` are prepared at `pages_per_cpu_s`, `tokens` trained at
-    `tokens_per_worker_s`. Hours of training are unknown where the rate is."""
+    `tokens_per_worker_s`. Hours are unknown where there is no number (0) or no rate."""
 
     pages: float
     tokens: float
@@ -99,7 +99,7 @@ def _data(recipe: Recipe, types: list[NodeType], work: Work) -> Ask:
             f"data: one driver feeds about {fed:.0f} cores with tasks of {recipe.data.task_mb} MB, not "
             f"{cores:g}; data.task_mb={enough} would feed all"
         )
-    hours = work.pages / work.pages_per_cpu_s / min(cores, fed) / 3600
+    hours = work.pages / work.pages_per_cpu_s / min(cores, fed) / 3600 or None
     asks = f"up to {cores:g} tasks of 1 CPU"
     return Ask("data", asks, kind.name, kind.most, kind.most, hours, tuple(warnings))
 
@@ -131,7 +131,7 @@ def _train(recipe: Recipe, types: list[NodeType], work: Work) -> Ask:
         )
     else:
         workers = min(need.workers, each * kind.most)
-        hours = work.tokens * config.epochs / work.tokens_per_worker_s / workers / 3600
+        hours = work.tokens * config.epochs / work.tokens_per_worker_s / workers / 3600 or None
     return Ask("train", str(need), kind.name, least, min(most, kind.most), hours, tuple(warnings))
 
 
