@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ochat_ray.bench._alone import end_others
 
 HEAD = "FAKE_HEAD_NODE_ID"
 IDLE_MINUTES = 0.1
@@ -70,13 +73,12 @@ class FakeCluster:
                 raise RuntimeError(f"the head did not come up:\n{self.log.read_text()}")
 
     def stop(self) -> None:
-        """End the head, and the nodes with it."""
-        os.killpg(self._process.pid, signal.SIGINT)
-        try:
+        """End the head, and the nodes, which outlive it."""
+        self._process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        end_others()
+        self._process.wait()
         shutil.rmtree(self._temp, ignore_errors=True)
 
 
