@@ -164,6 +164,13 @@ def test_pipeline_job(head: Head, tmp_path: Path) -> None:
     assert {one["model"] for one in grade} == {"epoch 1", "epoch 2"}
     assert f"best by grade: {tmp_path / 'out/train/epochs'}/" in done.stdout
     assert "eval.html" in done.stdout
+    stages = json.loads((tmp_path / "out/pipeline.json").read_text())
+    assert list(stages) == ["data", "train", "eval"]
+    assert stages["train"]["inputs"]["data"] == stages["data"]["outputs"]["manifest"]
+    assert stages["eval"]["inputs"]["model"] == stages["train"]["outputs"]["model"]
+    for stage, record in stages.items():
+        assert record["starts"] == 1 and record["node_hours"]["head"] > 0
+        assert f"{stage}: " in done.stdout
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{head.endpoint}/v1", api_key="none")
     assert [model.id for model in client.models.list()] == ["openchat"]
 

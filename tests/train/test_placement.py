@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
     ("changes", "expected"),
     [
         ({"use_gpu": True}, r"2 workers of 1 CPU, 1 GPU, but this cluster has . CPU, 0 GPU .*use_gpu=false"),
+        ({"pool": "ours"}, r"2 workers of 1 CPU, 0\.001 ours, .*leave out train\.pool"),
         ({"threads": 500}, r"2 workers of 500 CPU, .*train\.num_workers or lower train\.threads"),
     ],
 )
