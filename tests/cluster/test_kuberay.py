@@ -371,6 +371,9 @@ def test_policies_let_through_only_named_ports() -> None:
     assert dashboard[0]["from"][0]["podSelector"]["matchLabels"] == {
         "app.kubernetes.io/name": "kuberay-operator"
     }
+    assert dashboard[0]["from"][0]["namespaceSelector"] == {
+        "matchLabels": {"kubernetes.io/metadata.name": "kuberay-system"}
+    }
 
 
 # Serve's configuration
