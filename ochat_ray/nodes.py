@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 PERIOD_S = 1.0
+LOST_S = 10.0
+"""After so long without an answer the cluster is not charged for any more."""
 HEAD = "node:__internal_head__"
 
 
@@ -38,8 +40,8 @@ class NodeWatch:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join()
-        if self.samples:  # what was there a moment ago, up to now
+        self._thread.join(LOST_S)  # where the cluster is gone the last look may never end
+        if self.samples and time.monotonic() - self.samples[-1].at_s < LOST_S:  # what was there, up to now
             self.samples.append(Sample(time.monotonic(), self.samples[-1].nodes))
 
     def node_hours(self) -> dict[str, float]:

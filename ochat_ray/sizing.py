@@ -46,25 +46,25 @@ class Work:
 
 @dataclass(frozen=True)
 class Ask:
-    """A stage's nodes: `least` to `most` of `kind`, for `hours` (None: unknown, or as long as it serves)."""
+    """A stage's nodes: `least` to `most` of the `kinds`, for `hours` (None: unknown, or while it serves)."""
 
     stage: str
     asks: str
-    kind: str | None
-    least: int
-    most: int
-    hours: float | None
+    kinds: tuple[str, ...] = ()
+    least: int = 0
+    most: int = 0
+    hours: float | None = None
     warnings: tuple[str, ...] = ()
 
     @property
     def placed(self) -> bool:
         """Whether the cluster can ever give this."""
-        return self.kind is not None
+        return bool(self.kinds)
 
     def row(self) -> tuple[str, str, str, str, str]:
         """Stage, what it asks for, nodes, hours, node-hours."""
         number = f"{self.least}" if self.least == self.most else f"{self.least} to {self.most}"
-        nodes = f"{number} x {self.kind}" if self.placed else "never placed"
+        nodes = f"{number} x {' or '.join(self.kinds)}" if self.placed else "never placed"
         if self.hours is None or not self.placed:
             cost = f"{number} an hour" if self.stage == "serve" and self.placed else "unknown"
             return self.stage, self.asks, nodes, "-", cost
@@ -87,21 +87,22 @@ def table(asks: Iterable[Ask]) -> str:
 
 
 def _data(recipe: Recipe, types: list[NodeType], work: Work) -> Ask:
-    kind = _choose(types, {"CPU": 1})
-    if kind is None:
-        return Ask("data", "tasks of 1 CPU", None, 0, 0, None, (_no_place("data", {"CPU": 1}, types),))
-    cores = kind.most * kind.resources["CPU"]
+    without = [kind for kind in types if not kind.resources.get("GPU")]
+    tasks = math.ceil(work.pages * MB_PER_CPU_S / PAGES_PER_CPU_S / recipe.data.task_mb) or math.inf
+    placed = _fill(without or types, {"CPU": 1}, tasks)
+    asks = "tasks of 1 CPU" if tasks == math.inf else f"{tasks:,} tasks of 1 CPU"
+    if not placed.kinds:
+        return Ask("data", asks, warnings=(_no_place("data", {"CPU": 1}, types),))
     fed = recipe.data.task_mb / MB_PER_CPU_S / DRIVER_S_PER_TASK
     warnings = []
-    if cores > fed:
-        enough = math.ceil(cores * DRIVER_S_PER_TASK * MB_PER_CPU_S)
+    if placed.room > fed:
+        enough = math.ceil(placed.room * DRIVER_S_PER_TASK * MB_PER_CPU_S)
         warnings.append(
             f"data: one driver feeds about {fed:.0f} cores with tasks of {recipe.data.task_mb} MB, not "
-            f"{cores:g}; data.task_mb={enough} would feed all"
+            f"{placed.room}; data.task_mb={enough} would feed all"
         )
-    hours = work.pages / work.pages_per_cpu_s / min(cores, fed) / 3600 or None
-    asks = f"up to {cores:g} tasks of 1 CPU"
-    return Ask("data", asks, kind.name, kind.most, kind.most, hours, tuple(warnings))
+    hours = work.pages / work.pages_per_cpu_s / min(placed.room, fed) / 3600 or None
+    return Ask("data", asks, placed.kinds, placed.nodes, placed.nodes, hours, tuple(warnings))
 
 
 def _train(recipe: Recipe, types: list[NodeType], work: Work) -> Ask:
@@ -111,28 +112,25 @@ def _train(recipe: Recipe, types: list[NodeType], work: Work) -> Ask:
             "train.use_gpu is auto: it means CPUs where GPU nodes come on demand; set train.use_gpu=true"
         )
     need = need_of(config, gpu=config.use_gpu is True)
-    kind = _choose(types, need.each, need.workers)
-    if kind is None:
-        warnings.append(_no_place("train", need.each, types))
-        return Ask("train", str(need), None, 0, 0, None, tuple(warnings))
-    each = fitting([kind.resources], need.each)
-    most = math.ceil(need.workers / each)
-    least = math.ceil(need.least / each)
-    if least > kind.most:
+    placed = _fill(types, need.each, need.workers)
+    if placed.room < need.least:
         warnings.append(
-            f"train: {need} are {least} nodes of {kind.name}, of which there are {kind.most} at most: it "
-            f"will wait for ever; raise max_workers, or lower train.num_workers to {each * kind.most}"
+            f"train: {need} are more than the {placed.room} that fit on {placed}: it will wait for ever; "
+            f"raise max_workers, or lower train.num_workers to {placed.room}"
+            if placed.kinds
+            else _no_place("train", need.each, types)
         )
-        return Ask("train", str(need), None, least, most, None, tuple(warnings))
+        return Ask("train", str(need), warnings=tuple(warnings))
     hours = None
     if work.tokens_per_worker_s is None:
         warnings.append(
             "train: hours are unknown; give --train-rate, which `ochat-ray train --dry-run --gpu NAME` tells"
         )
     else:
-        workers = min(need.workers, each * kind.most)
+        workers = min(need.workers, placed.room)
         hours = work.tokens * config.epochs / work.tokens_per_worker_s / workers / 3600 or None
-    return Ask("train", str(need), kind.name, least, min(most, kind.most), hours, tuple(warnings))
+    least = placed.nodes_for(need.least)
+    return Ask("train", str(need), placed.kinds, least, placed.nodes, hours, tuple(warnings))
 
 
 def _serve(recipe: Recipe, types: list[NodeType]) -> Ask:
@@ -152,24 +150,47 @@ def _serve(recipe: Recipe, types: list[NodeType]) -> Ask:
     )
     asks = f"{least} to {most} replicas" if least < most else f"{most} replica(s)"
     asks += f" of {_listed(need)}"
-    kind = _choose(types, need, most)
-    if kind is None:
+    placed = _fill(types, need, most)
+    if not placed.kinds:
         warnings.append(_no_place("serve", need, types))
-        return Ask("serve", asks, None, 0, 0, None, tuple(warnings))
-    each = fitting([kind.resources], need)
-    if most > each * kind.most:
-        warnings.append(
-            f"serve: {most} replicas are more than fit on {kind.most} nodes of {kind.name} ({each} on each)"
-        )
-    if least > each * kind.most:
-        return Ask("serve", asks, None, 0, 0, None, tuple(warnings))
-    nodes = (math.ceil(least / each), min(math.ceil(most / each), kind.most))
-    return Ask("serve", asks, kind.name, *nodes, None, tuple(warnings))
+    elif placed.room < most:
+        warnings.append(f"serve: {most} replicas are more than the {placed.room} that fit on {placed}")
+    if placed.room < max(least, 1):
+        return Ask("serve", asks, warnings=tuple(warnings))
+    fewest = placed.nodes_for(least)
+    return Ask("serve", asks, placed.kinds, fewest, placed.nodes, None, tuple(warnings))
 
 
-def _choose(types: list[NodeType], need: Mapping[str, float], count: float = math.inf) -> NodeType | None:
-    """The kind that Ray's autoscaler brings up for `count` times `need`: no GPU node for work without GPUs
-    while there is another, then the one whose least used resource is used most."""
+@dataclass(frozen=True)
+class _Placed:
+    """So many of what was to be placed have `room`, on these nodes: kind, number, room on each."""
+
+    room: int
+    on: tuple[tuple[str, int, int], ...]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(kind for kind, _, _ in self.on)
+
+    @property
+    def nodes(self) -> int:
+        return sum(number for _, number, _ in self.on)
+
+    def nodes_for(self, count: int) -> int:
+        """Of these nodes, those that fewer need."""
+        nodes = 0
+        for _, number, each in self.on:
+            taken = min(number, -(-max(count, 0) // each))
+            nodes, count = nodes + taken, count - taken * each
+        return nodes
+
+    def __str__(self) -> str:
+        return " and ".join(f"{number} x {kind}" for kind, number, _ in self.on)
+
+
+def _fill(types: Iterable[NodeType], need: Mapping[str, float], count: float) -> _Placed:
+    """Nodes for `count` times `need` as Ray's autoscaler brings them up: no GPU node for work without GPUs
+    while there is another, then the kind whose least used resource is used most, to its last node."""
 
     def cost(kind: NodeType) -> tuple[bool, float, float]:
         fit = min(fitting([kind.resources], need), count)
@@ -178,7 +199,14 @@ def _choose(types: list[NodeType], need: Mapping[str, float], count: float = mat
         return spare_gpus, -min(used), -sum(used) / len(used)
 
     able = [kind for kind in types if kind.most and fitting([kind.resources], need)]
-    return min(able, key=cost, default=None)
+    room, on = 0.0, []
+    for kind in sorted(able, key=cost):
+        each = fitting([kind.resources], need)
+        if room < count:
+            number = int(min(kind.most, -(-(count - room) // each)))
+            on.append((kind.name, number, each))
+            room += each * number
+    return _Placed(int(min(room, count)), tuple(on))
 
 
 def _no_place(stage: str, need: Mapping[str, float], types: list[NodeType]) -> str:
@@ -201,11 +229,11 @@ def read_types(path: Path) -> list[NodeType]:
         raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
     for document in documents:
         if isinstance(document, dict):
-            if "available_node_types" in document:
+            if document.get("available_node_types"):
                 return _of_ray(path, document)
             spec = document.get("spec") or {}
             spec = spec.get("rayClusterSpec") or spec.get("rayClusterConfig") or spec
-            if "workerGroupSpecs" in spec:
+            if spec.get("workerGroupSpecs"):
                 return [_of_group(path, group) for group in spec["workerGroupSpecs"]]
     raise ConfigError(
         f"{path}: neither available_node_types nor workerGroupSpecs is in it; give a cluster's file, such as "
@@ -216,14 +244,23 @@ def read_types(path: Path) -> list[NodeType]:
 def _of_ray(path: Path, document: Mapping[str, Any]) -> list[NodeType]:
     types = []
     for name, kind in document["available_node_types"].items():
-        resources = {key: float(value) for key, value in (kind.get("resources") or {}).items()}
+        if name == document.get("head_node_type"):
+            continue
+        where = f"{path}: available_node_types.{name}"
+        try:
+            resources = {key: float(value) for key, value in (kind.get("resources") or {}).items()}
+            total = document.get("max_workers", math.inf)
+            most = min(kind.get("max_workers", total), total)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"{where}: resources or max_workers cannot be read ({error})") from error
+        if most == math.inf:
+            raise ConfigError(f"{where}: how many there may be is not said; write e.g. max_workers: 4")
         if "CPU" not in resources:
             raise ConfigError(
-                f"{path}: available_node_types.{name}.resources names no CPU, and the size of an instance is "
-                "known to its cloud alone; write e.g. resources: {CPU: 16}"
+                f"{where}.resources names no CPU, and the size of an instance is known to its cloud alone; "
+                "write e.g. resources: {CPU: 16}"
             )
-        if name != document.get("head_node_type"):
-            types.append(NodeType(name, resources, int(kind.get("max_workers", document["max_workers"]))))
+        types.append(NodeType(name, resources, int(most)))
     return types
 
 

@@ -36,7 +36,7 @@ class StageLog:
                 yield outputs
         finally:
             seconds, hours = time.monotonic() - began, watch.node_hours()
-            self._add(name, seconds, hours, {"inputs": dict(inputs), "outputs": outputs})
+            self._add(name, seconds, hours, dict(inputs), outputs)
             print(f"{name}: {duration(seconds)}, node-hours: {told(hours)}", flush=True)
 
     def read(self) -> dict[str, Any]:
@@ -47,14 +47,24 @@ class StageLog:
             return {}
         return records
 
-    def _add(self, name: str, seconds: float, hours: Mapping[str, float], facts: Mapping[str, Any]) -> None:
+    def _add(
+        self,
+        name: str,
+        seconds: float,
+        hours: Mapping[str, float],
+        inputs: dict[str, str],
+        outputs: dict[str, str],
+    ) -> None:
         records = self.read()
         before = records.get(name, {"starts": 0, "seconds": 0.0, "node_hours": {}})
+        if not outputs and before.get("inputs") == inputs:  # it was interrupted: what was made before stands
+            outputs = before["outputs"]
         total = dict(before["node_hours"])
         for kind, more in hours.items():
             total[kind] = total.get(kind, 0.0) + more
         records[name] = {
-            **facts,
+            "inputs": inputs,
+            "outputs": outputs,
             "starts": before["starts"] + 1,
             "seconds": before["seconds"] + seconds,
             "node_hours": total,

@@ -68,7 +68,7 @@ class FakeCluster:
         """Until jobs can be submitted. Raises RuntimeError where the head does not come up."""
         deadline = time.monotonic() + UP_S
         command = [str(Path(sys.executable).parent / "ray"), "job", "list"]
-        while subprocess.run(command, env=self.env, capture_output=True, check=False).returncode:
+        while not _well(command, self.env):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the head did not come up:\n{self.log.read_text()}")
 
@@ -80,6 +80,13 @@ class FakeCluster:
         end_others()
         self._process.wait()
         shutil.rmtree(self._temp, ignore_errors=True)
+
+
+def _well(command: list[str], env: Mapping[str, str]) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=30)
+        return done.returncode == 0
+    return False
 
 
 def _config(types: Mapping[str, tuple[int, Mapping[str, float]]], version: int) -> dict[str, Any]:

@@ -67,11 +67,11 @@ def main(words: list[str]) -> None:
     parser.add_argument("--only", type=int, choices=(1, 2), help="one version of the autoscaler")
     args = parser.parse_args(words)
     alone()
-    args.output.mkdir(parents=True, exist_ok=True)
     work = args.output.resolve() / "work"
+    if work.exists():
+        sys.exit(f"{work}: is there already; remove it, or name another folder with --output")
     rows = []
     for version in (args.only,) if args.only else (1, 2):
-        shutil.rmtree(work, ignore_errors=True)
         cluster = FakeCluster(work, TYPES, version=version)
         try:
             cluster.wait()
@@ -79,7 +79,7 @@ def main(words: list[str]) -> None:
         finally:
             ray.shutdown()
             cluster.stop()
-    shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     head = ["autoscaler", "data", "training", "nodes of training gone after", "serving", "after the burst"]
     head += ["requests", "failed", "node-hours of data, training"]
     lines = [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]
@@ -100,9 +100,13 @@ def _run(cluster: FakeCluster, work: Path, version: int, args: argparse.Namespac
         ) as job:
             log = StageLog(out)
             for stage in ("data", "train"):
-                _until(partial(_ended, log, stage, job), f"{stage} to end")
+                try:
+                    _until(partial(_ended, log, stage, job), f"{stage} to end")
+                except RuntimeError:
+                    job.kill()  # it would follow the job for ever
+                    raise
                 marks[f"{stage} done"] = time.monotonic()
-            if job.wait():
+            if job.wait(PATIENCE_S):
                 raise RuntimeError(f"the pipeline failed; see {cluster.log}")
         marks["served"] = time.monotonic()
         answers = asyncio.run(_burst(args.seconds))

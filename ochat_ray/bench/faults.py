@@ -95,6 +95,8 @@ def main(words: list[str]) -> None:
     args = parser.parse_args(words)
     alone()
     work = args.output.resolve()
+    if work.exists():
+        sys.exit(f"{work}: is there already; remove it, or name another folder with --output")
     work.mkdir(parents=True)
     nodes = Nodes()
     way = Way(nodes, work)

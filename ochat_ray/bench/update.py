@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
             with ThreadPoolExecutor(1) as thread:
                 before = asyncio.run(_ask(url, 1, 1, []))[0].text
                 load = thread.submit(lambda: asyncio.run(_ask(url, args.requests, args.clients, answers)))
-                while len(answers) < SHARE * args.requests:
+                while len(answers) < SHARE * args.requests and not load.done():
                     threading.Event().wait(0.05)
                 began = time.monotonic()
                 deploy(new, config)
@@ -105,7 +105,7 @@ async def _ask(url: str, requests: int, clients: int, answers: list[Answer]) -> 
                 answer = await web.post(f"{url}/chat/completions", json=body)
                 text = answer.json()["choices"][0]["message"]["content"] if answer.is_success else ""
                 answers.append(Answer(time.monotonic(), answer.status_code, text))
-            except httpx2.HTTPError as error:
+            except (httpx2.HTTPError, ValueError, LookupError) as error:
                 answers.append(Answer(time.monotonic(), 0, repr(error)))
 
     limits = httpx2.Limits(max_connections=clients)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from typing import Any
 
@@ -93,7 +94,8 @@ def end_serve(timeout_s: float) -> None:
             if actor["namespace"] == SERVE_NAMESPACE and actor["name"] != SERVE_CONTROLLER_NAME:
                 with contextlib.suppress(ValueError):  # it is gone
                     ray.kill(ray.get_actor(actor["name"], namespace=SERVE_NAMESPACE))
-        _gone(KILL_TIMEOUT_S)
+        if not _gone(KILL_TIMEOUT_S):
+            print("Ray Serve does not end; `serve shutdown` tries again", file=sys.stderr, flush=True)
 
 
 def _gone(timeout_s: float) -> bool:

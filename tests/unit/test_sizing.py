@@ -22,10 +22,10 @@ WORK = Work(pages=1.8432e6, tokens=1e9, pages_per_cpu_s=1.0, tokens_per_worker_s
 
 def test_stages_are_reckoned() -> None:
     data, train, serve = plan(load_recipe("openchat", [*GPUS, "data.task_mb=100"]), TYPES, WORK)
-    assert (data.kind, data.most, data.hours) == ("cpu", 32, pytest.approx(1.0))
-    assert (train.kind, train.least, train.most) == ("train", 2, 2)
+    assert (data.kinds, data.most, data.hours) == (("cpu",), 32, pytest.approx(1.0))
+    assert (train.kinds, train.least, train.most) == (("train",), 2, 2)
     assert train.hours == pytest.approx(3e9 / 16e3 / 3600)
-    assert (serve.kind, serve.least, serve.most, serve.hours) == ("serve", 1, 1, None)
+    assert (serve.kinds, serve.least, serve.most, serve.hours) == (("serve",), 1, 1, None)
     assert not (*data.warnings, *train.warnings, *serve.warnings)
     assert data.row()[3:] == ("1", "32")
 
@@ -42,6 +42,19 @@ def test_one_driver_feeds_so_many_cores() -> None:
     assert few.hours / all_.hours == pytest.approx(2816 / 32)
 
 
+def test_kinds_that_are_alike_stand_side_by_side() -> None:
+    spot = NodeType("spot", TRAIN.resources, 2)
+    _, train, _ = plan(load_recipe("openchat", [*GPUS, "train.num_workers=32"]), [CPU, spot, TRAIN], WORK)
+    assert (train.kinds, train.least, train.most) == (("spot", "train"), 4, 4)
+    assert train.row()[2] == "4 x spot or train"
+
+
+def test_few_pages_ask_for_few_nodes() -> None:
+    data, *_ = plan(load_recipe("openchat", GPUS), TYPES, Work(pages=1000, tokens=1))
+    assert (data.kinds, data.most, data.asks) == (("cpu",), 1, "2 tasks of 1 CPU")
+    assert not data.warnings
+
+
 def test_elastic_training_and_autoscaled_serving_are_ranges() -> None:
     more = ["train.min_workers=4", "serve.autoscaling.min_replicas=0", "serve.autoscaling.max_replicas=3"]
     _, train, serve = plan(load_recipe("openchat", [*GPUS, *more]), TYPES, WORK)
@@ -52,25 +65,28 @@ def test_elastic_training_and_autoscaled_serving_are_ranges() -> None:
 def test_pools_decide() -> None:
     pools = ["train.num_workers=1", "train.pool=ochat_serve", "serve.pool=ochat_train"]
     _, train, serve = plan(load_recipe("openchat", [*GPUS, *pools]), TYPES, WORK)
-    assert (train.kind, serve.kind) == ("serve", "train")
+    assert (train.kinds, serve.kinds) == (("serve",), ("train",))
 
 
 def test_work_without_gpus_goes_to_gpu_nodes_only_where_there_are_no_others() -> None:
     recipe = load_recipe("tiny-cpu")
-    assert [ask.kind for ask in plan(recipe, TYPES, WORK)] == ["cpu"] * 3
-    assert [ask.kind for ask in plan(recipe, [SERVE], WORK)] == ["serve"] * 3
+    assert [ask.kinds for ask in plan(recipe, TYPES, WORK)] == [("cpu",)] * 3
+    assert [ask.kinds for ask in plan(recipe, [SERVE], WORK)] == [("serve",)] * 3
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        (["train.num_workers=17"], "17 workers of 1 CPU, 1 GPU are 3 nodes of train.*num_workers to 16"),
+        (
+            ["train.num_workers=21"],
+            "21 workers of 1 CPU, 1 GPU are more than the 20 that fit on 2 x train and 4 x serve.*to 20",
+        ),
         (["train.pool=nowhere"], r"train: no kind of node has 1 CPU, 1 GPU, 0.001 nowhere.*cpu: 16 CPU"),
         (["serve.engine.threads=500"], "serve: no kind of node has 500 CPU"),
-        (["serve.replicas=30"], "30 replicas are more than fit on"),
+        (["serve.replicas=30"], "30 replicas are more than the 20 that fit on 2 x train and 4 x serve"),
         (
             ["serve.pool=ochat_serve", "serve.replicas=5"],
-            r"5 replicas are more .* 4 nodes of serve \(1 on each",
+            "5 replicas are more than the 4 that fit on 4 x serve",
         ),
     ],
 )
@@ -126,6 +142,8 @@ def test_both_kinds_of_files_are_read(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("a: [", "cannot be read as YAML"),
+        (RAY.replace("max_workers: 9", ""), r"available_node_types\.b: how many .*max_workers: 4"),
+        (RAY.replace("CPU: 4", "CPU: many"), r"available_node_types\.a: resources"),
         ("a: 1", "neither available_node_types nor workerGroupSpecs"),
         (RAY.replace("{CPU: 2}", "{}"), r"available_node_types\.b\.resources names no CPU"),
         (KUBE.replace("maxReplicas", "maxReplica"), "workerGroupSpecs gpu: .*maxReplicas"),

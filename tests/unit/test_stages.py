@@ -25,4 +25,10 @@ def test_a_stage_adds_up_over_its_starts(tmp_path: Path, capsys: pytest.CaptureF
     assert second["starts"] == 2
     assert second["seconds"] > first["seconds"] > 0
     assert 0 < second["node_hours"]["head"] <= second["seconds"] / 3600
-    assert capsys.readouterr().out.count("data: ") == 2
+    with pytest.raises(RuntimeError), log.stage("data", {"settings": "b"}):
+        raise RuntimeError
+    assert log.read()["data"]["outputs"] == {"manifest": "c"}
+    with pytest.raises(RuntimeError), log.stage("data", {"settings": "d"}):
+        raise RuntimeError
+    assert log.read()["data"]["outputs"] == {}
+    assert capsys.readouterr().out.count("data: ") == 4
