@@ -36,7 +36,7 @@ REST_S = 60.0  # for the last requests to end
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m ochat_ray.bench soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=5.0, help="(default 5)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="(default 10)")
     parser.add_argument("--clients", type=int, default=12, help="(default 12)")
     parser.add_argument("--kill-every", type=float, default=45.0, help="seconds between kills (default 45)")
     args = parser.parse_args(argv)
