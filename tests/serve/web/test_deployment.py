@@ -25,7 +25,7 @@ def url(endpoint: str) -> Iterator[str]:
     port = free_port()
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port))
     try:
-        serve.run(chat_app(ChatPageConfig(), endpoint), name=NAME, route_prefix="/chat")
+        serve.run(chat_app(ChatPageConfig(), endpoint, None), name=NAME, route_prefix="/chat")
         yield f"http://127.0.0.1:{port}/chat"
     finally:
         end_serve(5.0)
