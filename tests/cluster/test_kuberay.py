@@ -301,7 +301,8 @@ def test_the_job_is_placed_on_its_cluster() -> None:
     recipe = load_recipe(trained[trained.index("--recipe") + 1], changes)
     work = Work(pages=1e6, tokens=1e9, tokens_per_worker_s=1e3)
     data, train, _ = plan(recipe, read_types(KUBERAY / "rayjob.yaml"), work)
-    assert (data.kind, train.kind, data.warnings, train.warnings) == ("cpu", "gpu-train", (), ())
+    placed = (data.kinds, train.kinds, data.warnings, train.warnings)
+    assert placed == (("cpu",), ("gpu-train",), (), ())
     assert (train.least, train.most) == (1, 2)  # elastic, by train.min_workers
     assert yaml.safe_load(spec["runtimeEnvYAML"]) == {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "600"}}
     grace = spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["terminationGracePeriodSeconds"]
