@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from ochat_ray.bench import record
 from ochat_ray.bench._alone import alone
 from ochat_ray.bench._fake_cluster import FakeCluster
 from ochat_ray.bench._timeline import timeline
+from ochat_ray.bench._until import until
 from ochat_ray.nodes import NodeWatch, Sample
 from ochat_ray.sample import questions, write_pages
 from ochat_ray.stages import StageLog, told
@@ -55,6 +55,7 @@ RECIPE = [
 ]
 URL = "http://127.0.0.1:18888/v1"
 PATIENCE_S = 150.0
+_until = partial(until, patience_s=PATIENCE_S)
 CLIENTS = 24
 TOKENS = 48
 
@@ -140,14 +141,6 @@ def _most(samples: list[Sample], kind: str) -> str:
 
 def _ended(log: StageLog, stage: str, job: subprocess.Popen[bytes]) -> bool:
     return stage in log.read() or job.poll() is not None
-
-
-def _until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"waited {PATIENCE_S:g} s for {what}")
-        time.sleep(0.2)
 
 
 async def _burst(seconds: float) -> Counter[int]:

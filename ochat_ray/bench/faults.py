@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from ray.cluster_utils import Cluster
 
 from ochat_ray.bench import record
 from ochat_ray.bench._alone import alone
+from ochat_ray.bench._until import until
 from ochat_ray.manifest import manifest_hash, read_manifest
 from ochat_ray.runtime import QUIET
 from ochat_ray.sample import questions, write_pages
@@ -34,6 +34,7 @@ from ochat_ray.train import log
 from ochat_ray.train.folders import Folders
 
 PATIENCE_S = 240.0
+_until = partial(until, patience_s=PATIENCE_S)
 CLIENTS = 8
 CALM_S = 5.0
 SMALL = ["--recipe=tiny-cpu", "base.layers=1"]
@@ -232,11 +233,3 @@ async def _load(over: threading.Event) -> Counter[str]:
 def _well(run: subprocess.Popen[bytes]) -> None:
     if run.wait(PATIENCE_S):
         raise RuntimeError(f"{run.args!r} ended with {run.returncode}")
-
-
-def _until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"waited {PATIENCE_S:g} s for {what}")
-        time.sleep(0.05)
