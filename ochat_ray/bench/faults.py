@@ -1,6 +1,7 @@
-"""Nodes lost and drivers killed in each stage: whether the result is the same, and what it costs.
+"""Nodes lost, drivers killed, the head restarted, in each stage: is the result the same, and at what cost?
 
-The nodes are Ray's own of one machine, ended as a machine ends: all processes at once, unasked.
+The nodes are Ray's own of one machine, ended as a machine ends: all processes at once, unasked. The head
+keeps its state in a Redis and is away for a while; the driver goes with it, as that of a submitted job does.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
+import shutil
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,18 +44,41 @@ CALM_S = 5.0
 SMALL = ["--recipe=tiny-cpu", "base.layers=1"]
 TRAIN = [*SMALL, "train.epochs=30", "train.checkpoint.every_steps=20", "train.track.tensorboard=false"]
 SERVE = [*SMALL, "serve.replicas=2", "serve.chat_page.enabled=false", "serve.pool=work"]
+LOST, _, RESTARTED = FAULTS = ("node lost", "driver killed", "head restarted")
+HEAD_AWAY_S = 10.0
+HEAD_PORT = 6379
+REDIS_PORT = 6380
 KILL_AT = 50
 """Optimizer steps after which training is hit."""
 
 
 class Nodes:
-    """A head without CPUs and workers of 1 CPU that can be lost."""
+    """A head without CPUs, its Redis, and workers of 1 CPU; all but the Redis can be lost."""
 
-    def __init__(self) -> None:
-        os.environ.update(QUIET | {"RAY_AUTH_MODE": "disabled"})
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    def __init__(self, work: Path, redis: str) -> None:
+        self._redis = subprocess.Popen(
+            [
+                redis,
+                f"--port {REDIS_PORT}",
+                "--bind 127.0.0.1",
+                f"--dir {work}",
+                f"--logfile {work}/redis.log",
+            ]
+        )
+        _until(partial(_listens, REDIS_PORT), "Redis")
+        settings = {
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_REDIS_ADDRESS": f"127.0.0.1:{REDIS_PORT}",
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+        }
+        os.environ.update(QUIET | settings)
+        self._cluster = Cluster()
+        self._start_head()
         self.workers = [self._add(), self._add()]
         self.address: str = self._cluster.address
+
+    def _start_head(self) -> None:
+        self._cluster.add_node(num_cpus=0, gcs_server_port=HEAD_PORT)
 
     def _add(self) -> Any:
         return self._cluster.add_node(num_cpus=1, resources={"work": 1})
@@ -61,10 +88,17 @@ class Nodes:
         self._cluster.remove_node(self.workers.pop(), allow_graceful=False)
         self.workers.append(self._add())
 
+    def lose_head(self) -> None:
+        """End the head at once, and bring it up again later."""
+        self._cluster.remove_node(self._cluster.head_node, allow_graceful=False)
+        time.sleep(HEAD_AWAY_S)
+        self._start_head()
+
     def stop(self) -> None:
         """End all."""
-        ray.shutdown()
         self._cluster.shutdown()
+        self._redis.terminate()
+        self._redis.wait()
 
 
 class Way:
@@ -95,23 +129,26 @@ def main(words: list[str]) -> None:
     parser.add_argument("--output", type=Path, default=Path("faults"), help="folder to work in")
     args = parser.parse_args(words)
     alone()
+    redis = shutil.which("redis-server")
+    if redis is None:
+        sys.exit("this benchmark keeps the head's state in a Redis: install redis-server")
     work = args.output.resolve()
     if work.exists():
         sys.exit(f"{work}: is there already; remove it, or name another folder with --output")
     work.mkdir(parents=True)
-    nodes = Nodes()
+    nodes = Nodes(work, redis)
     way = Way(nodes, work)
     try:
         for number in range(6):
             write_pages(way.pages / f"copy{number}" / "ShareGPT")
         base = [sys.executable, "-m", "ochat_ray", "base", str(way.base), *SMALL]
         subprocess.run(base, check=True, capture_output=True)
-        rows = [*_data(nodes, way, work), *_training(nodes, way, work), _serving(nodes, way, work)]
+        rows = [*_data(nodes, way, work), *_training(nodes, way, work), *_serving(nodes, way, work)]
     finally:
         nodes.stop()
     head = ["stage", "fault", "result", "work done again", "s to recover"]
     lines = [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]
-    record("Faults: nodes lost and drivers killed", "\n".join(lines))
+    record("Faults: nodes lost, drivers killed, the head restarted", "\n".join(lines))
 
 
 def _data(nodes: Nodes, way: Way, work: Path) -> list[list[str]]:
@@ -120,18 +157,12 @@ def _data(nodes: Nodes, way: Way, work: Path) -> list[list[str]]:
     undisturbed = time.monotonic() - began
     expected = _made(work / "data")
     rows = []
-    for fault in ("node lost", "driver killed"):
+    for fault in FAULTS:
         output = work / f"data {fault}"
         began = time.monotonic()
         run = way.prepare(output)
         _until(partial(_begun, output), "a first part")
-        if fault == "node lost":
-            nodes.lose()
-        else:
-            run.kill()
-            run.wait()
-            run = way.prepare(output)
-        _well(run)
+        _well(_strike(fault, nodes, run, again=partial(way.prepare, output)))
         more = max(0.0, time.monotonic() - began - undisturbed)
         same = "the same bytes" if _made(output) == expected else "OTHER BYTES"
         rows.append(["data", fault, same, "unfinished parts", f"{more:.0f}"])
@@ -151,18 +182,13 @@ def _training(nodes: Nodes, way: Way, work: Path) -> list[list[str]]:
     _well(way.train(data, work / "run"))
     expected = log.read(Folders(work / "run").losses)
     rows = []
-    for fault in ("node lost", "driver killed"):
+    for fault in FAULTS:
         output = work / f"run {fault}"
         folders = Folders(output)
         run = way.train(data, output)
         _until(partial(_is_past, folders, KILL_AT), f"step {KILL_AT}")
         hit, step = time.monotonic(), _step(folders)
-        if fault == "node lost":
-            nodes.lose()
-        else:
-            run.send_signal(signal.SIGKILL)
-            run.wait()
-            run = way.train(data, output)
+        run = _strike(fault, nodes, run, again=partial(way.train, data, output))
         _until(partial(_is_past, folders, step, starts=1), "the step of the fault")
         recovered = time.monotonic() - hit
         _well(run)
@@ -182,19 +208,43 @@ def _step(folders: Folders) -> int:
     return int(entries[-1]["step"]) if entries else 0
 
 
-def _serving(nodes: Nodes, way: Way, work: Path) -> list[str]:
+def _serving(nodes: Nodes, way: Way, work: Path) -> list[list[str]]:
     """Asked all the while with OpenAI's client, which tries a failed request again twice."""
     _well(way.start("serve", work / "run" / "model", *SERVE))
+    return [_asked(LOST, partial(_node_lost, nodes)), _asked(RESTARTED, partial(_head_restarted, nodes))]
+
+
+def _node_lost(nodes: Nodes) -> None:
+    with _joined(nodes):
+        nodes.lose()
+        _until(lambda: not _whole(), "the loss to be noticed")
+        _until(_whole, "two replicas")
+
+
+def _head_restarted(nodes: Nodes) -> None:
+    nodes.lose_head()
+    with _joined(nodes):
+        _until(_whole, "two replicas as the new head sees them")
+
+
+@contextmanager
+def _joined(nodes: Nodes) -> Iterator[None]:
     ray.init(nodes.address, namespace="ochat", log_to_driver=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _asked(fault: str, strike: Callable[[], None]) -> list[str]:
+    """The row of a fault under load; `strike` returns once the endpoint is whole again."""
     over = threading.Event()
     with ThreadPoolExecutor(1) as thread:
         load = thread.submit(lambda: asyncio.run(_load(over)))
         try:
             time.sleep(CALM_S)
             hit = time.monotonic()
-            nodes.lose()
-            _until(lambda: not _whole(), "the loss to be noticed")
-            _until(_whole, "two replicas")
+            strike()
             recovered = time.monotonic() - hit
             time.sleep(CALM_S)
         finally:
@@ -202,7 +252,21 @@ def _serving(nodes: Nodes, way: Way, work: Path) -> list[str]:
         outcomes = load.result()
     failed = {name: number for name, number in outcomes.items() if name != "answered"}
     told = ", ".join(f"{number} {name}" for name, number in failed.items()) or "none failed"
-    return ["serving", "node lost", f"{outcomes.total():,} requests, {told}", "-", f"{recovered:.0f}"]
+    return ["serving", fault, f"{outcomes.total():,} requests, {told}", "-", f"{recovered:.0f}"]
+
+
+def _strike(
+    fault: str, nodes: Nodes, run: subprocess.Popen[bytes], *, again: Callable[[], subprocess.Popen[bytes]]
+) -> subprocess.Popen[bytes]:
+    """The fault happens; returns the driver that goes on."""
+    if fault == LOST:
+        nodes.lose()
+        return run
+    run.kill()
+    run.wait()
+    if fault == RESTARTED:
+        nodes.lose_head()
+    return again()
 
 
 def _whole() -> bool:
@@ -228,6 +292,14 @@ async def _load(over: threading.Event) -> Counter[str]:
 
     await asyncio.gather(*(client(number) for number in range(CLIENTS)))
     return outcomes
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _well(run: subprocess.Popen[bytes]) -> None:

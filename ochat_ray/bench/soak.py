@@ -1,24 +1,26 @@
 """Clients that leave midway and engines that are killed, for minutes: does anything leak or get lost?
 
-Two engine replicas on Ray Serve, clients with random prompts, settings and patience, and a kill -9 of an
-engine now and then. At the end every engine must be idle with all of its room free; the memory of the
-processes is shown as time goes by.
+Two engine replicas on Ray Serve, clients with random prompts, settings and patience, and a kill -9 of the
+younger engine now and then; the older one lives from beginning to end, so that what it leaks is seen. At the
+end every engine must be idle with all of its room free.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
+import math
 import random
-import signal
 import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import openai
 import psutil
 
@@ -31,6 +33,15 @@ from ochat_ray.runtime import cluster
 
 CACHE = 16384  # tokens: small, so that requests push each other out
 WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "asks", "what", "next")
+SAMPLES = 60
+OLDEST = "older engine"
+WATCHED = {
+    OLDEST: "ServeReplica:ochat:engine",
+    "ingress": "ServeReplica:ochat:ingress",
+    "proxy": "ProxyActor",
+    "controller": "ServeController",
+}
+"""Names in the table, and in the titles of processes."""
 REST_S = 60.0  # for the last requests to end
 
 
@@ -66,25 +77,28 @@ def _soak(url: str, seconds: float, clients: int, kill_every: float) -> str:
     for thread in threads:
         thread.start()
     began, kills = time.monotonic(), 0
-    memory: list[dict[str, float]] = [_memory()]
+    memory: dict[str, list[float]] = {kind: [] for kind in WATCHED}
     while (passed := time.monotonic() - began) < seconds:
+        if passed >= len(memory[OLDEST]) * seconds / SAMPLES:
+            for kind, title in WATCHED.items():
+                memory[kind].append(_megabytes(title))
+            print(f"{passed:.0f} s: {dict(outcomes)}", {kind: round(mb[-1]) for kind, mb in memory.items()})
         over.wait(1.0)
         if passed > (kills + 1) * kill_every and passed < seconds - kill_every / 2:
-            pids = _processes("ServeReplica:ochat:engine")
-            if len(pids) == 2:
-                os.kill(random.choice(pids), signal.SIGKILL)
+            engines = _processes(WATCHED[OLDEST])
+            if len(engines) == 2:
+                engines[-1].kill()
                 kills += 1
-        if passed > len(memory) * seconds / 5:
-            memory.append(_memory())
-            print(f"{passed:.0f} s: {dict(outcomes)}, {memory[-1]}", flush=True)
     over.set()
     for thread in threads:
         thread.join()
     idle = _idle(url.removesuffix("/v1"))
-    memory.append(_memory())
     rows = [f"| {name} | {count:,} |" for name, count in sorted(outcomes.items())]
-    grown = {name: [f"{one.get(name, 0):.0f}" for one in memory] for name in memory[0]}
-    rows += [f"| MB of {name}, over time | {', '.join(values)} |" for name, values in grown.items()]
+    for kind, sizes in memory.items():
+        shown = ", ".join(f"{mb:.0f}" for mb in sizes[:: SAMPLES // 6])
+        rows.append(
+            f"| MB of the {kind}, over time (growth in the last half) | {shown} ({_growth(sizes):+.1%}) |"
+        )
     rows += [f"| engines killed | {kills} |", f"| idle in the end, with all room free | {idle} |"]
     return "\n".join(["| what | count |", "|---|---|", *rows])
 
@@ -129,24 +143,25 @@ def _idle(base: str) -> bool:
     return calm >= 20
 
 
-def _memory() -> dict[str, float]:
-    kinds = {
-        "ingress": "ServeReplica:ochat:ingress",
-        "proxy": "ProxyActor",
-        "engines": "ServeReplica:ochat:engine",
-    }
-    return {
-        kind: sum(psutil.Process(pid).memory_info().rss for pid in _processes(title)) / 1e6
-        for kind, title in kinds.items()
-    }
+def _megabytes(title: str) -> float:
+    """Resident memory of the oldest of these processes."""
+    with contextlib.suppress(IndexError, psutil.NoSuchProcess):
+        return float(_processes(title)[0].memory_info().rss / 1e6)
+    return math.nan
 
 
-def _processes(title: str) -> list[int]:
+def _growth(sizes: Sequence[float]) -> float:
+    """What a line through the last half of the samples gains from its begin to its end, over its begin."""
+    half = np.array(sizes[len(sizes) // 2 :])
+    slope, begin = np.polyfit(np.arange(len(half)), half, 1)
+    return float(slope * (len(half) - 1) / begin)
+
+
+def _processes(title: str) -> list[psutil.Process]:
+    """Those below this one whose title has this in it, the oldest first."""
     found = []
     for process in psutil.Process().children(recursive=True):
-        try:
+        with contextlib.suppress(psutil.Error):  # it has just ended
             if title in " ".join(process.cmdline()[:1]):
-                found.append(process.pid)
-        except psutil.Error:  # it has just ended
-            continue
-    return found
+                found.append(process)
+    return sorted(found, key=psutil.Process.create_time)
