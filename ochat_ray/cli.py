@@ -442,7 +442,7 @@ def _serve(args: argparse.Namespace) -> None:
     if args.recipe:
         recipe = load_recipe(args.recipe, args.overrides)
     else:  # the one that it was trained with
-        trained = parse(Recipe, exported[0].facts["recipe"], str(args.model / "ochat.json"))
+        trained = parse(Recipe, exported[0].facts.get("recipe", {}), str(args.model / "ochat.json"))
         recipe = override_recipe(trained, args.overrides)
     from ochat_ray.pipeline import serve
     from ochat_ray.runtime import cluster

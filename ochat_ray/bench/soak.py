@@ -82,7 +82,8 @@ def _soak(url: str, seconds: float, clients: int, kill_every: float) -> str:
         if passed >= len(memory[OLDEST]) * seconds / SAMPLES:
             for kind, title in WATCHED.items():
                 memory[kind].append(_megabytes(title))
-            print(f"{passed:.0f} s: {dict(outcomes)}", {kind: round(mb[-1]) for kind, mb in memory.items()})
+            now = {kind: round(mb[-1]) for kind, mb in memory.items()}
+            print(f"{passed:.0f} s: {dict(outcomes)}, MB: {now}", flush=True)
         over.wait(1.0)
         if passed > (kills + 1) * kill_every and passed < seconds - kill_every / 2:
             engines = _processes(WATCHED[OLDEST])

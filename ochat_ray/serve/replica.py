@@ -11,6 +11,7 @@ from typing import Protocol
 from ochat_ray import metrics
 from ochat_ray.config import ServeConfig
 from ochat_ray.exported import Exported, load_exported
+from ochat_ray.serve import tracing
 from ochat_ray.serve.engine.limits import Limits
 from ochat_ray.serve.engine.request import Chunk, EngineStats, Generation, OtherTemplateError
 from ochat_ray.serve.limits import limits_of
@@ -52,8 +53,12 @@ class EngineReplica:
         """
         if generation.template not in (None, self._rendered_by):
             raise OtherTemplateError(self._folder)
+        begun = False
         async with aclosing(self._engine.generate(generation)) as chunks:
             async for chunk in chunks:
+                if not begun:
+                    begun = True
+                    tracing.first_token()
                 yield chunk
 
     async def stats(self) -> EngineStats:

@@ -16,6 +16,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ochat_ray.serve import tracing
 from ochat_ray.serve.access.contents import Contents
 from ochat_ray.serve.access.log_file import LogFile
 from ochat_ray.serve.access.request_id import request_id
@@ -59,10 +60,13 @@ class Watch:
             raise
         finally:
             exchange.end()
+            traced = tracing.tell(state["account"])
             if self._log is not None and scope["type"] == "http":
-                self._write(self._log, scope, state, exchange)
+                self._write(self._log, scope, state, exchange, traced)
 
-    def _write(self, log: LogFile, scope: Scope, state: dict[str, Any], exchange: _Exchange) -> None:
+    def _write(
+        self, log: LogFile, scope: Scope, state: dict[str, Any], exchange: _Exchange, traced: str | None
+    ) -> None:
         path, status = scope["path"], exchange.status
         if path in PROBES and status is not None and status < 400:
             return
@@ -72,6 +76,7 @@ class Watch:
             {
                 "time": exchange.began.isoformat(timespec="milliseconds"),
                 "request_id": state["request_id"],
+                **({} if traced is None else {"trace_id": traced}),
                 "process": os.getpid(),
                 "key": state["key"],
                 "client": client[0] if client else None,
