@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ochat_ray import __version__
 from ochat_ray.cli_eval import DEFAULT_RECIPE, RECIPE_ACTIONS, add_actions
 from ochat_ray.errors import CheckpointError, ClusterError, ConfigError, OchatError
+from ochat_ray.job import tell_job
 
 if TYPE_CHECKING:
     from ochat_ray.config import Recipe
@@ -384,6 +385,7 @@ def _prepare(args: argparse.Namespace) -> None:
     if manifest is None:
         with cluster(args.address):
             manifest = carry_out(planned)
+    tell_job(result=str(args.output), counts=manifest["counts"])
     print(funnel(manifest["counts"]))
     print(f"report in {args.output}/report.html; look with `ochat-ray inspect {args.output}`", flush=True)
     require_kept(manifest["counts"], args.output)
@@ -411,6 +413,7 @@ def _train(args: argparse.Namespace) -> None:
 
     with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads):
         result = train(args.data, args.base, args.output, recipe)
+    tell_job(result=str(result.model))
     if recipe.train.lora.alone:
         print(f"adapter in {result.model}; load it with peft beside {args.base}")
     else:
@@ -471,6 +474,7 @@ def _pipeline(args: argparse.Namespace) -> None:
     planned = plan(args.input, args.output / "data", recipe, [args.base], kind=args.format)
     with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads) as private:
         pipeline(planned, args.output, args.base, recipe, wait=private)
+    tell_job(result=str(args.output))
 
 
 def _plan(args: argparse.Namespace) -> int:
@@ -496,6 +500,7 @@ def _batch(args: argparse.Namespace) -> int:
     read_requests(args.input)
     with cluster(args.address, min_cpus=recipe.serve.engine.threads):
         done = infer_file(args.model, recipe.serve, args.input, args.output)
+    tell_job(result=str(args.output), counts={"requests": done.requests, "refused": done.refused})
     print(f"{done.requests:,} requests, {done.answered:,} answered now, in {args.output}")
     if done.refused:
         print(f"{done.refused:,} were refused: see `error` of their lines", file=sys.stderr)

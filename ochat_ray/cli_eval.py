@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ochat_ray.errors import ConfigError
+from ochat_ray.job import tell_job
 
 DEFAULT_RECIPE = "openchat"
 Run = Callable[[argparse.Namespace], int | None]
@@ -109,6 +110,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             ask_judges=ask_judges,
             unread=ask_judges and args.unread,
         )
+    tell_job(result=str(args.output))
     print(conclude(planned, outcome))
     return 1 if outcome.failed or outcome.refused or outcome.mute else 0
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ochat_ray.config import Recipe, ServeConfig
 from ochat_ray.exported import weights_mark
+from ochat_ray.job import tell_job
 from ochat_ray.manifest import digest, manifest_hash
 from ochat_ray.runtime import require_free_port
 from ochat_ray.stages import StageLog
@@ -47,6 +48,7 @@ def pipeline(
     log = StageLog(output)
     with log.stage("data", {"settings": digest(planned.facts)}) as made:
         manifest = carry_out(planned)
+        tell_job(counts=manifest["counts"])
         require_kept(manifest["counts"], str(output / "data"))
         made["manifest"] = data = manifest_hash(manifest)
     with log.stage("train", {"data": data, "base": str(base)}) as made:
@@ -67,6 +69,7 @@ def serve(model: Path, config: ServeConfig, *, also: Mapping[str, Path] | None =
 
     print(f"loading {model}", file=sys.stderr, flush=True)
     url = deploy(model, config, also)
+    tell_job(endpoint=url)
     page = url.removesuffix("/v1") + "/chat"
     where = f", or in a browser at {page}" if config.chat_page.enabled else ""
     print(f"serving {model} at {url}; talk to it with `ochat-ray chat --url {url}`{where}", flush=True)

@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from ochat_ray.job import submission_id
+
 INTERVAL_S = {True: 0.2, False: 5.0}  # terminal, log
 # From when on a rate tells how long it will take: at first it is that of workers which are starting.
 SETTLED_S, SETTLED_SHARE = 30.0, 0.05
 FORMAT = "OCHAT_LOG"
-JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # of what `ray job submit` starts
 
 
 class Progress:
@@ -109,10 +110,8 @@ class Progress:
 
 def _record(**facts: Any) -> str:
     """A line of a log as JSON, with its time and the job that it is of."""
-    config = json.loads(os.environ.get(JOB_CONFIG) or "{}")
-    job = config.get("metadata", {}).get("job_submission_id")
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return json.dumps({"time": now, "job": job, **facts}, ensure_ascii=False)
+    return json.dumps({"time": now, "job": submission_id(), **facts}, ensure_ascii=False)
 
 
 def _number(value: float) -> str:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,13 @@ class Head:
             check=False,
         )
 
+    def metadata(self, script: str) -> dict[str, str]:
+        """Of the last job of a script, as Ray's own client reads it."""
+        read = urllib.request.urlopen(f"{self.env['RAY_API_SERVER_ADDRESS']}/api/jobs/", timeout=30)
+        jobs = [job for job in json.load(read) if f"python {script} " in job["entrypoint"]]
+        found: dict[str, str] = max(jobs, key=lambda job: int(job["start_time"]))["metadata"]
+        return found
+
     def stop(self) -> None:
         os.killpg(self.process.pid, signal.SIGINT)
         try:
@@ -118,14 +126,19 @@ def test_the_way_by_jobs(head: Head, tmp_path: Path) -> None:
     counts = json.loads((data / "manifest.json").read_text())["counts"]
     assert counts["documents"] == counts["kept"] + sum(counts["rejected"].values())
     assert "conversations kept" in done.stdout
+    told = head.metadata("jobs/prepare.py")
+    assert told["result"] == str(data)
+    assert json.loads(told["counts"]) == counts
 
     done = head.submit("jobs/train.py", str(data), str(run), "--base", str(base), *TINY, *SHORT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (run / "model" / "ochat.json").exists()
+    assert head.metadata("jobs/train.py")["result"] == str(run / "model")
 
     done = head.submit("jobs/serve.py", str(run / "model"), f"serve.port={head.endpoint}")
     assert done.returncode == 0, done.stdout + done.stderr
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{head.endpoint}/v1", api_key="none")
+    assert head.metadata("jobs/serve.py")["endpoint"] == str(client.base_url).rstrip("/")
     messages = [{"role": "user", "content": questions()[0].text}]
     answer = client.chat.completions.create(model="openchat", messages=messages, max_tokens=8)
     assert answer.usage is not None

@@ -79,7 +79,15 @@ def test_a_request_is_one_trace_from_the_client_to_the_engine(
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
-    command = [sys.executable, "-m", "ochat_ray", "serve", str(model_dir), "--recipe=tiny-cpu", f"serve.port={port}"]
+    command = [
+        sys.executable,
+        "-m",
+        "ochat_ray",
+        "serve",
+        str(model_dir),
+        "--recipe=tiny-cpu",
+        f"serve.port={port}",
+    ]
     command += ["serve.chat_page.enabled=false", f"serve.access.log.path={log}"]
     server = subprocess.Popen(command, env={**os.environ, **settings})
     try:
