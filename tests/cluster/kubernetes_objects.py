@@ -1,4 +1,4 @@
-"""Strict validation of Kubernetes objects, by the models of its Python client, and of KubeRay's, by tables.
+"""Strict validation of Kubernetes objects, by the models of its Python client, and of operators', by tables.
 
 The client's own deserialisation drops unknown keys, and KubeRay's CRDs prune them: a typo is silent in both.
 """
@@ -124,8 +124,35 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "suspend": "bool",
     },
     "RayServiceUpgradeStrategy": {"type": "str"},
+    # Prometheus' operator, pkg/apis/monitoring/v1/podmonitor_types.go: the fields that are of use here.
+    "PodMonitor": {"apiVersion": "str", "kind": "str", "metadata": "V1ObjectMeta", "spec": "PodMonitorSpec"},
+    "PodMonitorSpec": {
+        "selector": "V1LabelSelector",
+        "podMetricsEndpoints": "List[PodMetricsEndpoint]",
+        "podTargetLabels": "List[str]",
+        "sampleLimit": "int",
+    },
+    "PodMetricsEndpoint": {
+        "port": "str",
+        "path": "str",
+        "interval": "str",
+        "scrapeTimeout": "str",
+        "authorization": "SafeAuthorization",
+        "relabelings": "List[RelabelConfig]",
+    },
+    "SafeAuthorization": {"type": "str", "credentials": "V1SecretKeySelector"},
+    "RelabelConfig": {
+        "sourceLabels": "List[str]",
+        "targetLabel": "str",
+        "regex": "str",
+        "replacement": "str",
+        "action": "str",
+    },
 }
 REQUIRED = {
+    "PodMonitor": ("metadata", "spec"),
+    "PodMonitorSpec": ("selector", "podMetricsEndpoints"),
+    "PodMetricsEndpoint": ("port",),
     "RayCluster": ("metadata", "spec"),
     "RayJob": ("metadata", "spec"),
     "RayService": ("metadata", "spec"),
@@ -156,6 +183,12 @@ ENUMS: Mapping[tuple[str, str], set[str]] = {
     ("V1PersistentVolumeClaimSpec", "accessModes"): {"ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany"},
     ("V1NetworkPolicySpec", "policyTypes"): {"Ingress", "Egress"},
 }
+OPERATORS = {
+    ("ray.io/v1", "RayCluster"),
+    ("ray.io/v1", "RayJob"),
+    ("ray.io/v1", "RayService"),
+    ("monitoring.coreos.com/v1", "PodMonitor"),
+}
 PYTHON = {"str": str, "int": int, "bool": bool}
 QUANTITY = r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?"
 LABEL = r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?"
@@ -168,7 +201,7 @@ def faults_of(thing: Any) -> list[str]:
     if not isinstance(thing, dict):
         return [f"{thing!r} is no object"]
     version, kind = thing.get("apiVersion"), thing.get("kind")
-    if version == "ray.io/v1" and kind in ("RayCluster", "RayJob", "RayService"):
+    if (version, kind) in OPERATORS:
         model = kind
     elif (version, kind) in CORE:
         model = CORE[version, kind]

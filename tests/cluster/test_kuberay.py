@@ -58,6 +58,7 @@ def test_files_are_there() -> None:
         *RAY,
         "redis.yaml",
         "network-policy.yaml",
+        "prometheus-operator.yaml",
         "disruption-budget.yaml",
         "secrets.example.yaml",
         "storage.yaml",
@@ -439,3 +440,28 @@ def test_a_typo_in_serves_configuration_is_caught(at: tuple[str | int, ...], val
             place = place[key]
         place[at[-1]] = value
         assert re.search(told, "\n".join(strict_serve.faults_of(config)))
+
+
+def test_prometheus_finds_the_ports_by_the_names_that_alerts_know() -> None:
+    alerts = (CLUSTER / "monitoring" / "alerts.yaml").read_text()
+    jobs = set()
+    for monitor in objects("prometheus-operator.yaml"):
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        pods = [pod for name in RAY for pod in templates(one(name))]
+        ports = [
+            port["name"]
+            for pod in pods
+            if wanted <= pod["metadata"]["labels"].items()
+            for container in pod["spec"]["containers"]
+            for port in container.get("ports", [])
+        ]
+        assert endpoint["port"] in ports
+        jobs |= {step["replacement"] for step in endpoint["relabelings"] if step["targetLabel"] == "job"}
+    assert jobs == set(re.findall(r'job="([^"]+)"', alerts))
+
+
+def test_a_typo_in_a_monitor_is_caught() -> None:
+    monitor, _ = objects("prometheus-operator.yaml")
+    monitor["spec"]["podMetricsEndpoints"][0]["intervall"] = "15s"
+    assert faults_of(monitor) == ["PodMonitor.spec.podMetricsEndpoints[0]: no key intervall"]
