@@ -23,6 +23,7 @@ from ochat_ray import __version__
 from ochat_ray.cli_eval import DEFAULT_RECIPE, RECIPE_ACTIONS, add_actions
 from ochat_ray.errors import CheckpointError, ClusterError, ConfigError, OchatError
 from ochat_ray.job import tell_job
+from ochat_ray.progress import say
 
 if TYPE_CHECKING:
     from ochat_ray.config import Recipe
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(args) or 0
     except KeyboardInterrupt:
         again = "Run the same command again to go on: what was finished is kept."
-        print(f"\nochat-ray {args.command}: interrupted. {again}", file=sys.stderr)
+        say(f"\nochat-ray {args.command}: interrupted. {again}")
         return 130
     except BrokenPipeError:  # `ochat-ray ... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cause = _to_tell(error)
         if cause is None:
             raise
-        print(f"ochat-ray {args.command}: {cause}", file=sys.stderr)
+        say(f"ochat-ray {args.command}: {cause}")
         return OchatError.exit_code
 
 
@@ -485,7 +486,7 @@ def _plan(args: argparse.Namespace) -> int:
     asks = plan(load_recipe(args.recipe, args.overrides), read_types(args.cluster), work)
     print(table(asks))
     for line in (line for ask in asks for line in ask.warnings):
-        print(f"warning: {line}", file=sys.stderr)
+        say(f"warning: {line}")
     return 0 if all(ask.placed for ask in asks) else 1
 
 
@@ -503,7 +504,7 @@ def _batch(args: argparse.Namespace) -> int:
     tell_job(result=str(args.output), counts={"requests": done.requests, "refused": done.refused})
     print(f"{done.requests:,} requests, {done.answered:,} answered now, in {args.output}")
     if done.refused:
-        print(f"{done.refused:,} were refused: see `error` of their lines", file=sys.stderr)
+        say(f"{done.refused:,} were refused: see `error` of their lines")
     return 1 if done.refused else 0
 
 

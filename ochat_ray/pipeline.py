@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from ochat_ray.config import Recipe, ServeConfig
 from ochat_ray.exported import weights_mark
 from ochat_ray.job import tell_job
 from ochat_ray.manifest import digest, manifest_hash
+from ochat_ray.progress import say
 from ochat_ray.runtime import require_free_port
 from ochat_ray.stages import StageLog
 
@@ -67,7 +67,7 @@ def serve(model: Path, config: ServeConfig, *, also: Mapping[str, Path] | None =
     interrupted."""
     from ochat_ray.serve.app import deploy, shutdown
 
-    print(f"loading {model}", file=sys.stderr, flush=True)
+    say(f"loading {model}")
     url = deploy(model, config, also)
     tell_job(endpoint=url)
     page = url.removesuffix("/v1") + "/chat"

@@ -108,6 +108,12 @@ class Progress:
         return f"{duration((total - done) * seconds / done)} left"
 
 
+def say(line: str) -> None:
+    """A line of its own for the person at the terminal, or for the log."""
+    as_json = os.environ.get(FORMAT) == "json" and not sys.stderr.isatty()
+    print(_record(note=line.strip()) if as_json else line, file=sys.stderr, flush=True)
+
+
 def _record(**facts: Any) -> str:
     """A line of a log as JSON, with its time and the job that it is of."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")

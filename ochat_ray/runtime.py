@@ -8,7 +8,6 @@ import secrets
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ochat_ray.errors import ClusterError, ConfigError
+from ochat_ray.progress import say
 
 # Read by Ray when it is imported or started; the user's own settings win.
 QUIET = {
@@ -84,7 +84,7 @@ def _death_told() -> Iterator[None]:
             f"the Ray cluster died or cannot be reached any more ({type(error).__name__}), perhaps for want "
             "of memory; run the same command again to go on: what was finished is kept"
         )
-        print(line, file=sys.stderr, flush=True)
+        say(line)
         raise ClusterError(line) from error
 
 
@@ -138,7 +138,7 @@ def _private(cpus: int) -> Iterator[None]:
     import ray
 
     _sweep()
-    print("starting a private Ray cluster", file=sys.stderr, flush=True)
+    say("starting a private Ray cluster")
     folder = tempfile.mkdtemp(prefix=f"ochat-{os.getpid()}-", dir=FOLDERS)
     try:
         ray.init(

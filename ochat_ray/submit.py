@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ochat_ray import __version__
 from ochat_ray.errors import ConfigError, OchatError, one_line
-from ochat_ray.progress import FORMAT
+from ochat_ray.progress import FORMAT, say
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -51,7 +51,7 @@ def submit(job: str, words: Sequence[str], *, cluster: str | None, submission_id
         )
     assert submission_id is not None
     told = f"{submission_id} on {client.get_address()}"
-    print(f"{'following' if running else 'submitted'} {told}", file=sys.stderr, flush=True)
+    say(f"{'following' if running else 'submitted'} {told}")
     return _follow(client, submission_id, again=shlex.join(["submit", "--id", submission_id, job, *words]))
 
 
@@ -104,10 +104,9 @@ def _follow(client: JobSubmissionClient, submission_id: str, *, again: str) -> i
     try:
         asyncio.run(_tail(client, submission_id))
     except KeyboardInterrupt:
-        print(
+        say(
             f"\nthe job goes on; follow it with `ochat-ray {again}`, stop it with "
-            f"`ray job stop {submission_id}`",
-            file=sys.stderr,
+            f"`ray job stop {submission_id}`"
         )
         return STOPPED
     while not (info := client.get_job_info(submission_id)).status.is_terminal():
@@ -125,9 +124,9 @@ def _exit_status(info: JobDetails, again: str) -> int:
     status = info.status.value
     if status == "SUCCEEDED":
         return 0
-    print(f"the job {status.lower()}; `ochat-ray {again}` goes on", file=sys.stderr)
+    say(f"the job {status.lower()}; `ochat-ray {again}` goes on")
     if status == "STOPPED":
         return STOPPED
     if info.driver_exit_code is None:  # it never began
-        print(" ".join((info.message or "").split()), file=sys.stderr)
+        say(" ".join((info.message or "").split()))
     return info.driver_exit_code or 1

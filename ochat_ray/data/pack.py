@@ -14,10 +14,10 @@ from ochat_ray.data.read.find import find_inputs
 from ochat_ray.data.read.formats import Kind
 from ochat_ray.data.read.units import units, whole
 from ochat_ray.data.stages import pack as stage
-from ochat_ray.data.workspace import close, code_version, filling, open_output, say
+from ochat_ray.data.workspace import close, code_version, filling, open_output
 from ochat_ray.errors import DataError
 from ochat_ray.manifest import digest, write_manifest
-from ochat_ray.progress import Progress
+from ochat_ray.progress import Progress, say
 from ochat_ray.storage import storage
 
 KINDS = ("page", "tar", "zip")

@@ -32,9 +32,9 @@ from ochat_ray.data.report.schema import Example
 from ochat_ray.data.stages import clean, distinct, finish, near, report
 from ochat_ray.data.stages.job import Job, told
 from ochat_ray.data.targets import Target, load_targets
-from ochat_ray.data.workspace import close, code_version, filling, open_output, say
+from ochat_ray.data.workspace import close, code_version, filling, open_output
 from ochat_ray.manifest import digest, file_facts, versions, write_manifest
-from ochat_ray.progress import Progress
+from ochat_ray.progress import Progress, say
 from ochat_ray.storage import Storage, is_remote, storage
 
 SMALL = 100_000  # documents that one worker brings together before a shuffle's workers have started

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +16,7 @@ from typing import Any
 
 from ochat_ray.errors import DataError
 from ochat_ray.manifest import NAME, digest, file_sha256, json_bytes, read_manifest, versions
+from ochat_ray.progress import say
 from ochat_ray.storage import LocalStorage, Storage, lock_file, read, sweep
 
 WORK = ".work"
@@ -117,11 +117,6 @@ def code_version(package: Path = PACKAGE) -> str:
         path.relative_to(package).as_posix(): file_sha256(path) for path in files if path.suffix in CODE
     }
     return digest([hashes, versions(LIBRARIES)])
-
-
-def say(line: str) -> None:
-    """A line for the person at the terminal."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from ochat_ray.eval.judges import JUDGMENT_TOKENS, Case, ask_judge, judgment, wa
 from ochat_ray.eval.plan import Plan, make_plan
 from ochat_ray.eval.records import Answer, Judgment, Question, write_records
 from ochat_ray.manifest import write_json
+from ochat_ray.progress import say
 from ochat_ray.strict import parse
 
 JUDGMENTS, MISSING, SETTINGS = "judgments.jsonl", "missing.jsonl", "evaluation.json"
@@ -237,4 +237,4 @@ def _note(failed: Failed, missing: Sequence[Missing]) -> None:
 
 
 def _tell(expected: Estimate) -> None:
-    print(expected, file=sys.stderr, flush=True)
+    say(str(expected))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ from ray.serve.schema import ApplicationStatus, LoggingConfig
 from ochat_ray.config import ServeConfig
 from ochat_ray.errors import CheckpointError, ConfigError
 from ochat_ray.exported import load_exported
+from ochat_ray.progress import say
 from ochat_ray.runtime import fixed, require_free_port
 from ochat_ray.serve.access.keys import read_keys
 from ochat_ray.serve.ingress import Ingress, OneHop
@@ -264,7 +264,7 @@ def _wait_for_replicas(folders: list[str], replicas: str) -> None:
             )
         if time.monotonic() - told > TELL_EVERY_S:
             told = time.monotonic()
-            print(_waiting(replicas), file=sys.stderr, flush=True)
+            say(_waiting(replicas))
         time.sleep(0.2)
 
 

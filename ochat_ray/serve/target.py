@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from typing import Any
 
@@ -12,6 +11,8 @@ from ray import serve
 from ray.serve._private.build_app import BuiltApplication
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.context import _get_global_client, _set_global_client
+
+from ochat_ray.progress import say
 
 DROP_TIMEOUT_S = 10.0
 KILL_TIMEOUT_S = 10.0
@@ -95,7 +96,7 @@ def end_serve(timeout_s: float) -> None:
                 with contextlib.suppress(ValueError):  # it is gone
                     ray.kill(ray.get_actor(actor["name"], namespace=SERVE_NAMESPACE))
         if not _gone(KILL_TIMEOUT_S):
-            print("Ray Serve does not end; `serve shutdown` tries again", file=sys.stderr, flush=True)
+            say("Ray Serve does not end; `serve shutdown` tries again")
 
 
 def _gone(timeout_s: float) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 from ochat_ray import runtime
 from ochat_ray.config import TrainConfig
 from ochat_ray.errors import ConfigError
+from ochat_ray.progress import say
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,9 @@ def find_need(config: TrainConfig) -> Need:
     least = config.min_workers or config.num_workers
     use_gpu = gpus >= least if config.use_gpu == "auto" else config.use_gpu
     if gpus and config.use_gpu == "auto" and not use_gpu:
-        print(
+        say(
             f"train: on CPUs, because the cluster has {gpus:g} GPU for {config.num_workers} workers; "
-            f"train.num_workers={gpus:g} takes GPUs",
-            file=sys.stderr,
+            f"train.num_workers={gpus:g} takes GPUs"
         )
     need = need_of(config, gpu=use_gpu)
     missing = [name for name, amount in need.each.items() if have.get(name, 0) < amount * need.least]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from ochat_ray.errors import OchatError, one_line
+from ochat_ray.progress import say
 
 
 def push(folder: Path, name: str) -> None:
@@ -27,4 +27,4 @@ def push(folder: Path, name: str) -> None:
             f"({one_line(error)}); set HF_TOKEN to one that may write there, and run the same "
             "command again"
         ) from error
-    print(f"train: uploaded to {constants.ENDPOINT}/{name}", file=sys.stderr)
+    say(f"train: uploaded to {constants.ENDPOINT}/{name}")

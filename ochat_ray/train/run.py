@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shutil
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from ochat_ray.config import Recipe
 from ochat_ray.errors import OchatError
 from ochat_ray.exported import load_exported, write_chat_files
 from ochat_ray.manifest import manifest_hash
+from ochat_ray.progress import say
 from ochat_ray.storage import is_remote
 from ochat_ray.train import log
 from ochat_ray.train.card import write_card
@@ -118,10 +118,9 @@ def _finished(folders: Folders) -> TrainResult:
     shutil.rmtree(folders.tokens, ignore_errors=True)  # a kill may have come before the end of _publish
     training = load_exported(folders.model).facts["training"]
     result = TrainResult(model=folders.model, **training)
-    print(
+    say(
         f"train: {folders.output} is finished already ({result.steps:,} steps, loss {result.last_loss:.4f}); "
-        "give another output folder to train again",
-        file=sys.stderr,
+        "give another output folder to train again"
     )
     return result
 
@@ -173,7 +172,7 @@ def _fit(base: Path, folders: Folders, recipe: Recipe, plan: Plan, need: Need) -
             logging_config=LoggingConfig(log_level="CRITICAL"),
         ),
     )
-    print(f"train: starting {need}", file=sys.stderr)
+    say(f"train: starting {need}")
     try:
         result = follow(
             trainer.fit, folders, recipe, steps=plan.steps, waiting=functools.partial(waiting, need)

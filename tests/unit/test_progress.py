@@ -132,3 +132,14 @@ def test_a_terminal_gets_no_json(monkeypatch: pytest.MonkeyPatch) -> None:
     with Progress("clean", total=1, unit="pages", stream=stream):
         pass
     assert "{" not in stream.getvalue()
+
+
+def test_what_is_said_beside_progress_is_json_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress.say("loading model")
+    assert capsys.readouterr().err == "loading model\n"
+    monkeypatch.setenv("OCHAT_LOG", "json")
+    progress.say("\nochat-ray train: interrupted.")
+    record = json.loads(capsys.readouterr().err)
+    assert record.pop("time") and record == {"job": None, "note": "ochat-ray train: interrupted."}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-from ochat_ray.progress import Progress
+from ochat_ray.progress import Progress, say
 from ochat_ray.train.watch.steps import News, Record
 
 NAMED = 3
@@ -50,7 +49,7 @@ class Line:
         if self._progress:
             self._progress.tell(f"train: {line}")
         else:
-            print(f"train: {line}", file=sys.stderr)
+            say(f"train: {line}")
 
     def close(self) -> None:
         """The last line, with the time it took."""
