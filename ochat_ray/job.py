@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 
 CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -23,20 +24,21 @@ def tell_job(**facts: object) -> None:
     that are no texts become JSON. Elsewhere than in a submitted job it does nothing.
 
     Ray sets metadata only with a submission and has no call for it later: this writes the record that its
-    own job client reads.
+    own job client reads. Where that fails nothing is raised: the job's log and its output say the same.
     """
     name, address = submission_id(), os.environ.get("RAY_ADDRESS")
     if name is None or address is None:
         return
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]
-    from ray.dashboard.modules.job.common import JobInfoStorageClient
-
     told = {key: one if isinstance(one, str) else json.dumps(one) for key, one in facts.items()}
 
     async def add() -> None:
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]
+        from ray.dashboard.modules.job.common import JobInfoStorageClient
+
         records = JobInfoStorageClient(GcsClient(address=address))
         info = await records.get_info(name)
         if info is not None:
             await records.put_info(name, replace(info, metadata={**(info.metadata or {}), **told}))
 
-    asyncio.run(add())
+    with suppress(Exception):  # work that is done does not fail for this
+        asyncio.run(add())

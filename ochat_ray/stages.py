@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,20 @@ class StageLog:
         outputs: dict[str, str] = {}
         began = time.monotonic()
         watch = NodeWatch()
-        try:
-            with watch:
-                yield outputs
-        finally:
+
+        def book() -> None:
             seconds, hours = time.monotonic() - began, watch.node_hours()
             self._add(name, seconds, hours, dict(inputs), outputs)
             print(f"{name}: {duration(seconds)}, node-hours: {told(hours)}", flush=True)
+
+        try:
+            with watch:
+                yield outputs
+        except BaseException:
+            with suppress(OSError):  # what ended the stage, such as a full disk, is what is to be told
+                book()
+            raise
+        book()
 
     def read(self) -> dict[str, Any]:
         """The records by stage; none before the first."""

@@ -32,3 +32,14 @@ def test_a_stage_adds_up_over_its_starts(tmp_path: Path, capsys: pytest.CaptureF
         raise RuntimeError
     assert log.read()["data"]["outputs"] == {}
     assert capsys.readouterr().out.count("data: ") == 4
+
+
+def test_a_stage_that_fails_says_why_also_where_nothing_can_be_booked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("ochat_ray.stages.write_json", full)
+    with pytest.raises(RuntimeError, match="the loss diverged"), StageLog(tmp_path).stage("train", {}):
+        raise RuntimeError("the loss diverged")
