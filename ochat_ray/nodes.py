@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -23,11 +23,15 @@ class Sample(NamedTuple):
 
 
 class NodeWatch:
-    """Looks at the joined cluster's nodes, every second of the block; `samples` is what it saw."""
+    """Looks at the joined cluster's nodes, every second of the block; `samples` is what it saw.
 
-    def __init__(self, period_s: float = PERIOD_S) -> None:
+    `seen` is called after each look, in the thread of the watch.
+    """
+
+    def __init__(self, period_s: float = PERIOD_S, *, seen: Callable[[], None] | None = None) -> None:
         self.samples: list[Sample] = []
         self._period_s = period_s
+        self._seen = seen
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="nodes", daemon=True)
 
@@ -51,6 +55,8 @@ class NodeWatch:
     def _look(self) -> None:
         while not self._over.wait(self._period_s):
             self._sample()
+            if self._seen is not None:
+                self._seen()
 
     def _sample(self) -> None:
         import ray

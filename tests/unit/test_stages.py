@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,24 @@ def test_a_stage_that_fails_says_why_also_where_nothing_can_be_booked(
     monkeypatch.setattr("ochat_ray.stages.write_json", full)
     with pytest.raises(RuntimeError, match="the loss diverged"), StageLog(tmp_path).stage("train", {}):
         raise RuntimeError("the loss diverged")
+
+
+def test_a_start_that_is_killed_was_booked_as_it_went_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ochat_ray.stages.BOOK_S", 0.0)
+    log = StageLog(tmp_path)
+    with log.stage("train", {"data": "a"}) as made:
+        wait_for(lambda: log.read().get("train", {}).get("seconds", 0) > 1)
+        killed = log.read()["train"]  # what is there if nothing comes any more
+        made["model"] = "b"
+    assert killed["starts"] == 1 and killed["outputs"] == {} and killed["node_hours"]["head"] > 0
+    assert log.read()["train"]["starts"] == 1
+    assert log.read()["train"]["node_hours"]["head"] > killed["node_hours"]["head"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.05)
