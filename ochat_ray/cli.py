@@ -386,9 +386,9 @@ def _prepare(args: argparse.Namespace) -> None:
     if manifest is None:
         with cluster(args.address):
             manifest = carry_out(planned)
-    tell_job(result=str(args.output), counts=manifest["counts"])
     print(funnel(manifest["counts"]))
     print(f"report in {args.output}/report.html; look with `ochat-ray inspect {args.output}`", flush=True)
+    tell_job(result=str(args.output), counts=manifest["counts"])
     require_kept(manifest["counts"], args.output)
 
 
@@ -414,11 +414,11 @@ def _train(args: argparse.Namespace) -> None:
 
     with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads):
         result = train(args.data, args.base, args.output, recipe)
-    tell_job(result=str(result.model))
     if recipe.train.lora.alone:
         print(f"adapter in {result.model}; load it with peft beside {args.base}")
     else:
         print(f"model in {result.model}; serve it with `ochat-ray serve {result.model}`")
+    tell_job(result=str(result.model))
 
 
 def _dry_run(args: argparse.Namespace, recipe: Recipe) -> None:
@@ -475,7 +475,6 @@ def _pipeline(args: argparse.Namespace) -> None:
     planned = plan(args.input, args.output / "data", recipe, [args.base], kind=args.format)
     with cluster(args.address, min_cpus=recipe.train.num_workers * recipe.train.threads) as private:
         pipeline(planned, args.output, args.base, recipe, wait=private)
-    tell_job(result=str(args.output))
 
 
 def _plan(args: argparse.Namespace) -> int:
@@ -501,8 +500,8 @@ def _batch(args: argparse.Namespace) -> int:
     read_requests(args.input)
     with cluster(args.address, min_cpus=recipe.serve.engine.threads):
         done = infer_file(args.model, recipe.serve, args.input, args.output)
-    tell_job(result=str(args.output), counts={"requests": done.requests, "refused": done.refused})
     print(f"{done.requests:,} requests, {done.answered:,} answered now, in {args.output}")
+    tell_job(result=str(args.output), counts={"requests": done.requests, "refused": done.refused})
     if done.refused:
         say(f"{done.refused:,} were refused: see `error` of their lines")
     return 1 if done.refused else 0
@@ -545,6 +544,7 @@ def _pack(args: argparse.Namespace) -> None:
     with cluster(args.address):
         manifest = pack(args.input, args.output, shard_mb=args.shard_mb, kind=args.format)
     counts = manifest["counts"]
+    tell_job(result=str(args.output), counts=counts)
     print(f"{counts['pages']:,} pages in {len(manifest['files']):,} files in {args.output}")
     for source, reason, detail in manifest["rejected"]:
         print(f"not packed: {source}: {reason} ({detail})")

@@ -110,8 +110,8 @@ def _evaluate(args: argparse.Namespace) -> int:
             ask_judges=ask_judges,
             unread=ask_judges and args.unread,
         )
-    tell_job(result=str(args.output))
     print(conclude(planned, outcome))
+    tell_job(result=str(args.output))
     return 1 if outcome.failed or outcome.refused or outcome.mute else 0
 
 

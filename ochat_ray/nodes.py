@@ -55,7 +55,7 @@ class NodeWatch:
     def _look(self) -> None:
         while not self._over.wait(self._period_s):
             self._sample()
-            if self._seen is not None:
+            if self._seen is not None and not self._over.is_set():
                 self._seen()
 
     def _sample(self) -> None:

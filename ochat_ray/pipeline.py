@@ -54,6 +54,7 @@ def pipeline(
     with log.stage("train", {"data": data, "base": str(base)}) as made:
         model = train(output / "data", base, output / "train", recipe).model
         made["model"] = trained = weights_mark(model)
+    tell_job(result=str(output))
     if judged is not None:
         with log.stage("eval", {"model": trained}) as made:
             model = best_export(judged, exports, recipe.serve)

@@ -14,12 +14,11 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from ochat_ray.job import submission_id
-
 INTERVAL_S = {True: 0.2, False: 5.0}  # terminal, log
 # From when on a rate tells how long it will take: at first it is that of workers which are starting.
 SETTLED_S, SETTLED_SHARE = 30.0, 0.05
 FORMAT = "OCHAT_LOG"
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # of what `ray job submit` starts
 
 
 class Progress:
@@ -112,6 +111,13 @@ def say(line: str) -> None:
     """A line of its own for the person at the terminal, or for the log."""
     as_json = os.environ.get(FORMAT) == "json" and not sys.stderr.isatty()
     print(_record(note=line.strip()) if as_json else line, file=sys.stderr, flush=True)
+
+
+def submission_id() -> str | None:
+    """The name of the submitted job that this process is the driver of; None for what was not submitted."""
+    config = json.loads(os.environ.get(JOB_CONFIG) or "{}")
+    name: str | None = config.get("metadata", {}).get("job_submission_id")
+    return name
 
 
 def _record(**facts: Any) -> str:

@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--tasks", type=int, nargs="+", default=[500, 2500], help="(default 500 2500)")
     args = parser.parse_args(argv)
     lines = [
-        "| tasks | driver's CPU ms a task | tasks a second | workers of 1 CPU that it keeps busy |",
+        "| tasks | driver's CPU ms a task | tasks a second | workers of 1 CPU that it keeps busy at most |",
         "|---" * 4 + "|",
     ]
     with cluster(min_cpus=4, private=True), settings():

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import numpy as np
+
 from ochat_ray.bench import record
 from ochat_ray.bench.serving import export_tiny, free_port
 from ochat_ray.config import ServeConfig
@@ -67,7 +69,12 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m ochat_ray.bench load", description=__doc__)
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2, 4], help="(default 1 2 4)")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32], help="at a time")
-    parser.add_argument("--seconds", type=int, default=15, help="of each measurement (default 15)")
+    parser.add_argument(
+        "--seconds",
+        type=int,
+        default=15,
+        help="of each measurement, after as many of warming up (default 15)",
+    )
     parser.add_argument(
         "--step-ms", type=float, default=0.0, help="that a step waits (default 0: only computes)"
     )
@@ -104,27 +111,25 @@ def main(argv: list[str]) -> None:
 
 
 def _ask(url: str, clients: int, seconds: int) -> Point:
+    """All clients ask at once and go on; what is counted begins when they have done so for as long as is
+    measured, since what came at once also waits at once."""
     command = [sys.executable, "-m", "locust", "--locustfile", str(Path(__file__).with_name("_load_user.py"))]
-    command += ["--headless", "--json", "--only-summary", "--loglevel=WARNING", "--exit-code-on-error=0"]
-    command += [f"--host={url}", f"--users={clients}", f"--spawn-rate={clients}", f"--run-time={seconds}s"]
-    env = {**os.environ, "OCHAT_LOAD_REPLY": str(REPLY)}
-    done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
-    named = {entry["name"]: entry for entry in json.loads(done.stdout)}
-    whole, first = named["whole"], named["first token"]
-    good = whole["num_requests"] - whole["num_failures"]
-    span_s = whole["last_request_timestamp"] - whole["start_time"]
-    times = {float(ms): int(number) for ms, number in first["response_times"].items()}
-    return Point(good * REPLY / span_s, _at(times, 0.5), _at(times, 0.99), whole["num_failures"])
-
-
-def _at(times: Mapping[float, int], share: float) -> float:
-    """The time that this share of the requests did not exceed; `times` counts requests."""
-    seen, total = 0, sum(times.values())
-    for ms, number in sorted(times.items()):
-        seen += number
-        if seen >= share * total:
-            return ms
-    raise ValueError("no request was answered")
+    command += ["--headless", "--loglevel=WARNING", f"--host={url}", f"--users={clients}"]
+    # What was begun is waited for: cut off, the longest waits would be left out.
+    command += [f"--spawn-rate={clients}", f"--run-time={2 * seconds}s", "--stop-timeout=120"]
+    with tempfile.TemporaryDirectory() as name:
+        times = Path(name) / "times.jsonl"
+        env = {**os.environ, "OCHAT_LOAD_REPLY": str(REPLY), "OCHAT_LOAD_TIMES": str(times)}
+        subprocess.run(command, env=env, check=True, capture_output=True)
+        asked = [json.loads(line) for line in times.read_text().splitlines()]
+    begin = min(one[0] for one in asked) + seconds
+    good = [one for one in asked if one[2] is not None]
+    whole = sum(begin <= end < begin + seconds for _, _, end in good)
+    waits = [first - start for start, first, _ in good if begin <= start < begin + seconds]
+    if not waits:
+        raise RuntimeError(f"no reply in {seconds} s to {clients} clients: give it more with --seconds")
+    median, p99 = np.quantile(waits, (0.5, 0.99), method="higher")
+    return Point(whole * REPLY / seconds, median * 1e3, p99 * 1e3, len(asked) - len(good))
 
 
 def _table(found: Mapping[tuple[int, int], Point], replicas: list[int], clients: list[int]) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import random
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,32 +75,44 @@ def _soak(url: str, seconds: float, clients: int, kill_every: float) -> str:
     threads = [threading.Thread(target=_client, args=(url, n, over, outcomes)) for n in range(clients)]
     for thread in threads:
         thread.start()
-    began, kills = time.monotonic(), 0
-    memory: dict[str, list[float]] = {kind: [] for kind in WATCHED}
-    while (passed := time.monotonic() - began) < seconds:
-        if passed >= len(memory[OLDEST]) * seconds / SAMPLES:
-            for kind, title in WATCHED.items():
-                memory[kind].append(_megabytes(title))
-            now = {kind: round(mb[-1]) for kind, mb in memory.items()}
-            print(f"{passed:.0f} s: {dict(outcomes)}, MB: {now}", flush=True)
-        over.wait(1.0)
-        if passed > (kills + 1) * kill_every and passed < seconds - kill_every / 2:
-            engines = _processes(WATCHED[OLDEST])
-            if len(engines) == 2:
-                engines[-1].kill()
-                kills += 1
-    over.set()
-    for thread in threads:
-        thread.join()
+    try:
+        memory, kills = _watch(seconds, kill_every, outcomes)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
     idle = _idle(url.removesuffix("/v1"))
     rows = [f"| {name} | {count:,} |" for name, count in sorted(outcomes.items())]
     for kind, sizes in memory.items():
-        shown = ", ".join(f"{mb:.0f}" for mb in sizes[:: SAMPLES // 6])
+        shown = ", ".join(f"{mb:.0f}" for mb in [*sizes[:: SAMPLES // 6], sizes[-1]])
         rows.append(
             f"| MB of the {kind}, over time (growth in the last half) | {shown} ({_growth(sizes):+.1%}) |"
         )
-    rows += [f"| engines killed | {kills} |", f"| idle in the end, with all room free | {idle} |"]
+    rows += [f"| younger engines killed | {kills} |", f"| idle in the end, with all room free | {idle} |"]
     return "\n".join(["| what | count |", "|---|---|", *rows])
+
+
+def _watch(
+    seconds: float, kill_every: float, outcomes: Mapping[str, int]
+) -> tuple[dict[str, list[float]], int]:
+    """Memory over time, and how often the younger engine was killed. Raises RuntimeError where one of the
+    others ends, too."""
+    watched = {kind: _processes(title)[0] for kind, title in WATCHED.items()}
+    memory: dict[str, list[float]] = {kind: [] for kind in WATCHED}
+    began, kills = time.monotonic(), 0
+    while (passed := time.monotonic() - began) < seconds:
+        if passed >= len(memory[OLDEST]) * seconds / SAMPLES:
+            for kind, process in watched.items():
+                memory[kind].append(_megabytes(kind, process))
+            now = {kind: round(mb[-1]) for kind, mb in memory.items()}
+            print(f"{passed:.0f} s: {dict(outcomes)}, MB: {now}", flush=True)
+        time.sleep(1.0)
+        if passed > (kills + 1) * kill_every and passed < seconds - kill_every / 2:
+            younger = [one for one in _processes(WATCHED[OLDEST]) if one != watched[OLDEST]]
+            if younger:
+                younger[-1].kill()
+                kills += 1
+    return memory, kills
 
 
 def _client(url: str, number: int, over: threading.Event, outcomes: Counter[str]) -> None:
@@ -144,11 +155,12 @@ def _idle(base: str) -> bool:
     return calm >= 20
 
 
-def _megabytes(title: str) -> float:
-    """Resident memory of the oldest of these processes."""
-    with contextlib.suppress(IndexError, psutil.NoSuchProcess):
-        return float(_processes(title)[0].memory_info().rss / 1e6)
-    return math.nan
+def _megabytes(kind: str, process: psutil.Process) -> float:
+    """Resident memory."""
+    try:
+        return float(process.memory_info().rss / 1e6)
+    except psutil.NoSuchProcess:
+        raise RuntimeError(f"the {kind} ended, which nobody asked of it") from None
 
 
 def _growth(sizes: Sequence[float]) -> float:

@@ -27,6 +27,7 @@ from ochat_ray.serve.placement import actor_options, fitting, light_options, nee
 from ochat_ray.serve.replica import EngineReplica
 from ochat_ray.serve.routing import PrefixRouter
 from ochat_ray.serve.target import drop_unplaced, end_serve, former_target, restore, running_serve
+from ochat_ray.serve.tracing import require_exporter
 from ochat_ray.serve.web.deployment import chat_app
 
 APP_NAME = "ochat"
@@ -130,6 +131,7 @@ def deploy(model: Path, config: ServeConfig, also: Mapping[str, Path] | None = N
     fails. Raises CheckpointError for a folder that cannot be served, ConfigError for a busy port, for a keys
     file that cannot be used and for a cluster that is too small.
     """
+    require_exporter()
     folders = folders_of(model, config, also or {})
     config = config.replace(access=config.access.resolved())
     if config.access.keys_file is not None:

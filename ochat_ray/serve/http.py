@@ -44,7 +44,8 @@ Stream = Callable[[ServedModel, Any, Account], AsyncGenerator[dict[str, Any], No
 
 def create_api(models: Models, config: ServeConfig) -> FastAPI:
     """All routes. Every error has OpenAI's shape."""
-    api = FastAPI(title="ochat-ray", docs_url="/docs", redoc_url=None)
+    # Serve traces; spans of FastAPI's own would be another trace, and hold the whole query.
+    api = FastAPI(title="ochat-ray", docs_url="/docs", redoc_url=None, telemetry={"tracing": False})
     for kind in (Exception, HTTPException):
         api.add_exception_handler(kind, _on_error)
     metrics = Metrics()

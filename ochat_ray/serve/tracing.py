@@ -7,6 +7,7 @@ OpenTelemetry's semantic conventions for generative AI; texts and keys are never
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from opentelemetry import trace
 
 from ochat_ray.errors import ConfigError
 
+CHOSEN = "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH"
+OTLP = f"{__name__}:otlp"
 NAMES = {
     "model": "gen_ai.response.model",
     "prompt_tokens": "gen_ai.usage.input_tokens",
@@ -26,17 +29,21 @@ NAMES = {
 
 
 def otlp() -> list[Any]:
-    """Sends spans in batches over OTLP/HTTP, as OTEL_EXPORTER_OTLP_ENDPOINT and its kin say.
-
-    Raises ConfigError where the exporter is not installed.
-    """
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    except ImportError as error:
-        raise ConfigError("tracing over OTLP is an extra: pip install 'ochat-ray[tracing]'") from error
+    """Sends spans in batches over OTLP/HTTP, as OTEL_EXPORTER_OTLP_ENDPOINT and its kin say."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     return [BatchSpanProcessor(OTLPSpanExporter())]
+
+
+def require_exporter() -> None:
+    """Raises ConfigError where `otlp` is asked for and not installed: Serve's processes tell of it badly."""
+    if os.environ.get(CHOSEN) != OTLP:
+        return
+    try:
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"{CHOSEN}={OTLP}: is an extra; pip install 'ochat-ray[tracing]'") from error
 
 
 def tell(account: Mapping[str, Any]) -> str | None:

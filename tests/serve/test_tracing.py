@@ -75,7 +75,7 @@ def test_a_request_is_one_trace_from_the_client_to_the_engine(
     port, log = free_port(), tmp_path / "requests.jsonl"
     settings = {
         "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": "ochat_ray.serve.tracing:otlp",
-        "RAY_SERVE_TRACING_SAMPLING_RATIO": "0",  # what a client traces is traced all the same
+        "RAY_SERVE_TRACING_SAMPLING_RATIO": "1",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
@@ -95,14 +95,22 @@ def test_a_request_is_one_trace_from_the_client_to_the_engine(
         assert server.poll() is None
         body = {"model": "openchat", "messages": [{"role": "user", "content": "a secret"}], "max_tokens": 4}
         body |= {"stream": True, "temperature": 0}
-        for traced in ({}, {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}):
-            url = f"http://127.0.0.1:{port}/v1/chat/completions"
-            assert httpx2.post(url, json=body, headers=traced, timeout=60).status_code == 200
-        spans = wait_for(lambda: whole(collector))
+        url = f"http://127.0.0.1:{port}/v1/chat/completions"
+        assert httpx2.post(url, json=body, timeout=60).status_code == 200
+        traced = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+        assert httpx2.post(url, json=body, headers=traced, timeout=60).status_code == 200
+        wait_for(lambda: len(whole_traces(collector)) == 2)
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(PATIENCE_S)
-    assert {span.trace_id.hex() for span in collector.spans} == {TRACE}
+    traces = whole_traces(collector)
+    assert TRACE in traces  # the client's own, and one that Serve began
+    for spans in traces.values():
+        entry_ids = {span.span_id for span in spans.values()}
+        outer = [span for span in spans.values() if span.parent_span_id not in entry_ids]
+        assert [span.name for span in outer] == [next(name for name in spans if name.startswith("proxy"))]
+        assert not any("fastapi" in name for name in spans)
+    spans = traces[TRACE]
     ingress = facts(spans["replica_handle_request ingress __call__"])
     assert ingress["gen_ai.response.model"] == "openchat"
     assert ingress["gen_ai.usage.output_tokens"] == 4
@@ -110,8 +118,9 @@ def test_a_request_is_one_trace_from_the_client_to_the_engine(
     assert ingress["gen_ai.response.finish_reasons"] == ["length"]
     engine = spans["replica_handle_request engine generate"]
     assert [event.name for event in engine.events] == ["first token"]
-    (entry,) = [line for line in lines(tmp_path) if "trace_id" in line]
-    assert entry["trace_id"] == TRACE
+    answered = [line for line in lines(tmp_path) if line["path"] == "/v1/chat/completions"]
+    assert {line["trace_id"] for line in answered} == set(traces)
+    (entry,) = [line for line in answered if line["trace_id"] == TRACE]
     assert entry["request_id"] == ingress["request_id"]
     assert "a secret" not in str(collector.spans)
 
@@ -123,11 +132,17 @@ def answers(port: int) -> bool:
         return False
 
 
-def whole(collector: Collector) -> dict[str, Any] | None:
-    """Spans by name, once the outermost, which ends last, is there."""
-    spans = {span.name: span for span in list(collector.spans)}
-    names = ("replica_handle_request engine generate", "replica_handle_request ingress __call__")
-    return spans if all(name in spans for name in names) else None
+def whole_traces(collector: Collector) -> dict[str, dict[str, Any]]:
+    """Spans by name, by trace, of traces that reach from the proxy to the engine."""
+    traces: dict[str, dict[str, Any]] = {}
+    for span in list(collector.spans):
+        traces.setdefault(span.trace_id.hex(), {})[span.name] = span
+    needed = ("proxy", "replica_handle_request ingress __call__", "replica_handle_request engine generate")
+    return {
+        trace: spans
+        for trace, spans in traces.items()
+        if all(any(name.startswith(one) for name in spans) for one in needed)
+    }
 
 
 def facts(span: Any) -> dict[str, Any]:
@@ -170,5 +185,7 @@ def test_a_span_gets_what_is_known_and_no_more() -> None:
 
 def test_without_the_exporter_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    tracing.require_exporter()  # nobody asked for it
+    monkeypatch.setenv("RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH", "ochat_ray.serve.tracing:otlp")
     with pytest.raises(ConfigError, match=r"ochat-ray\[tracing\]"):
-        tracing.otlp()
+        tracing.require_exporter()

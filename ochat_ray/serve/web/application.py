@@ -23,7 +23,7 @@ def chat_asgi(config: ChatPageConfig, base_url: str) -> Any:
 
     `base_url` is the endpoint's as the server reaches it, e.g. http://127.0.0.1:18888/v1.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, telemetry={"tracing": False})
     if find_spec("gradio") is None:
         app.add_api_route("/{path:path}", missing_page, methods=["GET"])
         return app
