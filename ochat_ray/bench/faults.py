@@ -147,8 +147,9 @@ def main(words: list[str]) -> None:
     head = ["stage", "fault", "result", "work done again", "s to recover"]
     table = [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]
     lines = [
-        f"A head that is restarted is away for {HEAD_AWAY_S:g} s, which are in its rows. Requests are short, "
-        "of the `openai` client, which tries a failed one again twice.",
+        "Of data: how much longer than undisturbed. A head that is restarted is away for "
+        f"{HEAD_AWAY_S:g} s, which are in its rows. Requests are short, of the `openai` client, which tries a "
+        "failed one again twice.",
         "",
         *table,
     ]
