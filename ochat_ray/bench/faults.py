@@ -148,8 +148,8 @@ def main(words: list[str]) -> None:
     table = [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]
     lines = [
         "Of data: how much longer than undisturbed. A head that is restarted is away for "
-        f"{HEAD_AWAY_S:g} s, which are in its rows. Requests are short, of the `openai` client, which tries a "
-        "failed one again twice.",
+        f"{HEAD_AWAY_S:g} s, which are in its rows. Requests are short, of the `openai` client, which tries "
+        "a failed one again twice.",
         "",
         *table,
     ]
