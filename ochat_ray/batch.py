@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ochat_ray.config import ServeConfig
 from ochat_ray.errors import ConfigError, DataError
 from ochat_ray.json_lines import json_line, read_json_lines
-from ochat_ray.progress import Progress
+from ochat_ray.progress import Progress, say
 from ochat_ray.runtime import fixed
 from ochat_ray.storage import growing
 
@@ -56,6 +56,8 @@ def infer(folder: Path, config: ServeConfig, requests: Sequence[Mapping[str, Any
             f"serve.gpus_per_replica = {gpus:g}: this machine has no GPU, and no engine could ever start; "
             "set serve.gpus_per_replica=0"
         )
+    if gpus > ray.cluster_resources().get("GPU", 0):
+        say(f"batch: waiting for {gpus:g} GPU an engine; on CPUs it is serve.gpus_per_replica=0")
     running = config.engine.max_running
     rows = [{"place": place, "request": json.dumps(request)} for place, request in enumerate(requests)]
     most = config.autoscaling.max_replicas or config.replicas

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -82,6 +83,8 @@ def _converse(
 def _what_failed(url: str, error: Exception) -> str:
     if isinstance(error, openai.APIConnectionError):
         return f"no server answers at {url}; start one with `ochat-ray serve MODEL_DIR`, or give its --url"
+    if isinstance(error, openai.AuthenticationError) and not os.environ.get("OPENAI_API_KEY"):
+        return f"{url} asks for a key, one of `ochat-ray keys add`: set OPENAI_API_KEY"
     if isinstance(error, openai.APIStatusError):
         return f"{url} refused: {error.message}"
     return f"{url} broke off: {error}"

@@ -27,6 +27,7 @@ from ochat_ray.progress import say
 
 if TYPE_CHECKING:
     from ochat_ray.config import Recipe
+    from ochat_ray.exported import Exported
 
 JOBS = {  # of jobs/, and the words that each of them runs
     "prepare": ("prepare",),
@@ -432,9 +433,7 @@ def _dry_run(args: argparse.Namespace, recipe: Recipe) -> None:
 
 
 def _serve(args: argparse.Namespace) -> None:
-    from ochat_ray.config import Recipe, load_recipe, override_recipe
     from ochat_ray.exported import load_exported
-    from ochat_ray.strict import parse
 
     also = {name: Path(folder) for name, folder in map(_named, args.also)}
     exported = [load_exported(folder) for folder in (args.model, *also.values())]
@@ -443,11 +442,7 @@ def _serve(args: argparse.Namespace) -> None:
             raise CheckpointError(
                 f"{one.folder}: an adapter alone, which cannot be served; train with train.lora.export=merged"
             )
-    if args.recipe:
-        recipe = load_recipe(args.recipe, args.overrides)
-    else:  # the one that it was trained with
-        trained = parse(Recipe, exported[0].facts.get("recipe", {}), str(args.model / "ochat.json"))
-        recipe = override_recipe(trained, args.overrides)
+    recipe = _served_recipe(args, exported[0])
     from ochat_ray.pipeline import serve
     from ochat_ray.runtime import cluster
 
@@ -455,6 +450,17 @@ def _serve(args: argparse.Namespace) -> None:
     cpus = most * len(exported) * recipe.serve.engine.threads
     with cluster(args.address, min_cpus=cpus) as private:
         serve(args.model, recipe.serve, also=also, wait=private)
+
+
+def _served_recipe(args: argparse.Namespace, exported: Exported) -> Recipe:
+    """The recipe that was named, or the one that the model was trained with."""
+    from ochat_ray.config import Recipe, load_recipe, override_recipe
+    from ochat_ray.strict import parse
+
+    if args.recipe:
+        return load_recipe(args.recipe, args.overrides)
+    trained = parse(Recipe, exported.facts.get("recipe", {}), str(args.model / "ochat.json"))
+    return override_recipe(trained, args.overrides)
 
 
 def _named(word: str) -> tuple[str, str]:
@@ -491,12 +497,10 @@ def _plan(args: argparse.Namespace) -> int:
 
 def _batch(args: argparse.Namespace) -> int:
     from ochat_ray.batch import infer_file, read_requests
-    from ochat_ray.config import load_recipe
     from ochat_ray.exported import load_exported
     from ochat_ray.runtime import cluster
 
-    recipe = load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
-    load_exported(args.model)
+    recipe = _served_recipe(args, load_exported(args.model))
     read_requests(args.input)
     with cluster(args.address, min_cpus=recipe.serve.engine.threads):
         done = infer_file(args.model, recipe.serve, args.input, args.output)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 STOP_WAIT_S = 600
 """For a stopped job to write its last checkpoint, before it is killed."""
-STOPPED = 130
+STOPPED, LOST = 130, 3
+"""Exit statuses of a job that was stopped, and of one that may go on where it cannot be seen."""
 SETTLE_S = 0.5
 
 
@@ -37,9 +38,9 @@ def submit(job: str, words: Sequence[str], *, cluster: str | None, submission_id
     if not script.is_file():
         raise ConfigError(f"{script.resolve()}: not there; run this in a checkout, which is what is uploaded")
     client = _client(cluster)
-    running = _former(client, submission_id)
+    entrypoint = shlex.join(["python", str(script), *words])
+    running = _former(client, submission_id, script, entrypoint)
     if not running:
-        entrypoint = shlex.join(["python", str(script), *words])
         submission_id = client.submit_job(
             entrypoint=entrypoint,
             submission_id=submission_id,
@@ -72,45 +73,72 @@ def _log_format() -> dict[str, str]:
 
 
 def _client(cluster: str | None) -> JobSubmissionClient:
+    from ray.exceptions import AuthenticationError, RayError
     from ray.job_submission import JobSubmissionClient
 
     logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of every file that it does not upload
-    if cluster is not None:
-        os.environ["RAY_API_SERVER_ADDRESS"] = cluster  # which Ray would prefer
+    url = cluster or os.environ.get("RAY_API_SERVER_ADDRESS", "")
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"--cluster {url!r}: give the dashboard's URL, such as http://127.0.0.1:8265, here or in "
+            "RAY_API_SERVER_ADDRESS"
+        )
+    os.environ["RAY_API_SERVER_ADDRESS"] = url  # which Ray would prefer
     try:
-        return JobSubmissionClient(cluster)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        return JobSubmissionClient(url)
+    except AuthenticationError as error:
         raise OchatError(
-            f"{cluster or 'RAY_API_SERVER_ADDRESS'}: no cluster answers ({one_line(error)[:200]}); give the "
-            "dashboard's URL with --cluster, and its token in RAY_AUTH_TOKEN"
+            f"{url}: the cluster asks for its token, or for another one; set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH"
+        ) from error
+    except (ConnectionError, RayError, RuntimeError, ValueError) as error:
+        raise OchatError(
+            f"{url}: no cluster answers ({one_line(error)[:200]}); give the dashboard's URL with --cluster, "
+            "and its token in RAY_AUTH_TOKEN"
         ) from error
 
 
-def _former(client: JobSubmissionClient, submission_id: str | None) -> bool:
-    """Whether a job of this id still runs; one that has ended makes room."""
+def _former(client: JobSubmissionClient, submission_id: str | None, script: Path, entrypoint: str) -> bool:
+    """Whether a job of this id still runs; one that has ended makes room. Raises ConfigError for another
+    job's id, and for one that runs with other words."""
     if submission_id is None:
         return False
     try:
-        status = client.get_job_status(submission_id)
+        former = client.get_job_info(submission_id)
     except RuntimeError:  # there is none
         return False
-    if not status.is_terminal():
-        return True
-    client.delete_job(submission_id)
-    return False
+    runs = not former.status.is_terminal()
+    if f" {script} " not in f"{former.entrypoint} " or (runs and former.entrypoint != entrypoint):
+        raise ConfigError(
+            f"--id {submission_id}: is that of `{former.entrypoint}`, which "
+            f"{'runs' if runs else 'has ended'}; give another id"
+            + (f", or stop it with `ray job stop {submission_id}`" if runs else "")
+        )
+    if not runs:
+        client.delete_job(submission_id)
+    return runs
 
 
 def _follow(client: JobSubmissionClient, submission_id: str, *, again: str) -> int:
+    import aiohttp
+    import requests
+
     try:
         asyncio.run(_tail(client, submission_id))
+        while not (info := client.get_job_info(submission_id)).status.is_terminal():
+            time.sleep(SETTLE_S)  # the log ends a little before the job
+    except (ConnectionError, aiohttp.ClientError, requests.RequestException, RuntimeError) as error:
+        say(
+            f"the cluster cannot be reached any more ({one_line(error)[:200]}); the job may go on: follow it "
+            f"with `ochat-ray {again}`"
+        )
+        return LOST
     except KeyboardInterrupt:
         say(
             f"\nthe job goes on; follow it with `ochat-ray {again}`, stop it with "
             f"`ray job stop {submission_id}`"
         )
         return STOPPED
-    while not (info := client.get_job_info(submission_id)).status.is_terminal():
-        time.sleep(SETTLE_S)  # the log ends a little before the job
     return _exit_status(info, again)
 
 
@@ -124,9 +152,13 @@ def _exit_status(info: JobDetails, again: str) -> int:
     status = info.status.value
     if status == "SUCCEEDED":
         return 0
-    say(f"the job {status.lower()}; `ochat-ray {again}` goes on")
     if status == "STOPPED":
+        say(f"the job was stopped; `ochat-ray {again}` goes on")
         return STOPPED
+    if info.driver_exit_code == OchatError.exit_code:
+        say(f"the job cannot be done so, see above; mend that, then `ochat-ray {again}`")
+    else:
+        say(f"the job failed; `ochat-ray {again}` goes on")
     if info.driver_exit_code is None:  # it never began
         say(" ".join((info.message or "").split()))
     return info.driver_exit_code or 1

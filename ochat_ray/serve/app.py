@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ HEALTH_TIMEOUT_S = 60.0  # for the endpoint to answer once all replicas run
 # One line a request is too much for a console; warnings and errors still come.
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 SHUTDOWN_TIMEOUT_S = 15.0  # for requests that are still running when Serve ends
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # for this very machine
 SPARE_CALLS = 16  # health and statistics, beside the requests
 
 
@@ -155,6 +158,14 @@ def deploy(model: Path, config: ServeConfig, also: Mapping[str, Path] | None = N
         targets.append(serve.RunTarget(page, name=PAGE_NAME, route_prefix="/chat", logging_config=QUIET))
     started = _start(config)
     former = None if started else former_target(APP_NAME)
+    if config.access.keys_file is None:
+        if former is not None and _asks_for_keys(base):
+            raise ConfigError(
+                f"the endpoint that runs at {base} asks for keys, and this one would not; give it "
+                f"serve.access.keys_file, or take that one down first with `serve delete {APP_NAME}`"
+            )
+        if not _is_loopback(config.host):
+            say(f"serve.host={config.host} without serve.access.keys_file: who reaches the port is answered")
     try:
         serve.run_many(
             targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False
@@ -297,12 +308,26 @@ def _reason(message: str) -> str:
     return text if name.endswith("Error") and text else line.strip()
 
 
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
+def _asks_for_keys(base: str) -> bool:
+    """Whether an endpoint refuses those who have none."""
+    try:
+        DIRECT.open(f"{base}/v1/models", timeout=10).close()
+    except urllib.error.HTTPError as refused:
+        return refused.code == HTTPStatus.UNAUTHORIZED
+    except OSError:  # it does not answer, whatever it asks for
+        return False
+    return False
+
+
 def _wait_for_health(base: str) -> None:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is this very machine
     deadline = time.monotonic() + HEALTH_TIMEOUT_S
     while True:
         try:
-            with direct.open(f"{base}/health", timeout=10) as response:
+            with DIRECT.open(f"{base}/health", timeout=10) as response:
                 json.load(response)
                 return
         except (OSError, ValueError) as error:

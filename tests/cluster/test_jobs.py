@@ -202,7 +202,7 @@ def test_submit_checks_follows_and_hands_on_the_exit_status(head: Head, tmp_path
     assert again.returncode == 0, again.stdout + again.stderr
     failed = submit("--id", "pack-2", "pack", str(tmp_path / "none"), str(tmp_path / "x"))
     assert failed.returncode == 2 and "no such file or folder" in failed.stdout
-    assert "`ochat-ray submit --id pack-2 pack " in failed.stderr
+    assert "mend that, then `ochat-ray submit --id pack-2 pack " in failed.stderr
 
     for words, told in (
         (["train", "DATA", "OUT", "--base", "B", "train.epcohs=3"], "did you mean `train.epochs`?"),
@@ -210,6 +210,11 @@ def test_submit_checks_follows_and_hands_on_the_exit_status(head: Head, tmp_path
         (["evaluate", "OUT", "--recipe", "/tmp/x.yaml"], "only it is uploaded"),
         (["nope"], "invalid choice: 'nope'"),
         (["--cluster", "http://127.0.0.1:9", "pack", "a", "b"], "http://127.0.0.1:9: no cluster answers"),
+        (["--cluster", "127.0.0.1:8265", "pack", "a", "b"], "give the dashboard's URL, such as http://"),
+        (
+            ["--id", "pack-1", "prepare", "a", "b", "--base", "c"],
+            "--id pack-1: is that of `python jobs/pack.py",
+        ),
     ):
         wrong = submit(*words)
         assert wrong.returncode == 2 and told in wrong.stderr, wrong.stderr

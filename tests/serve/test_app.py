@@ -20,11 +20,13 @@ import pytest
 import ray
 
 from ochat_ray.config import ServeConfig
+from ochat_ray.config.access import AccessConfig
 from ochat_ray.config.serve import EngineConfig
 from ochat_ray.config.web import ChatPageConfig
 from ochat_ray.errors import CheckpointError, ConfigError
 from ochat_ray.exported import Exported
 from ochat_ray.serve import app, chat
+from ochat_ray.serve.access.keys_file import add_key
 from ochat_ray.serve.account import Account
 from ochat_ray.serve.models import ServedModel
 from ochat_ray.serve.protocol.chat import ChatRequest
@@ -338,3 +340,18 @@ class TestRedeployment:
             app.deploy(model_dir, up.model_copy(update={"model_name": "new"}))
             poll(lambda: names_at(up) == ["new"], "the former ingress still answers")
         poll(lambda: not before & engines(), "the former engine was left")
+
+
+def test_an_endpoint_with_keys_is_not_replaced_by_one_without(model_dir: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.yaml"
+    key = add_key(keys, "alice")
+    settings = config(access=AccessConfig(keys_file=str(keys)))
+    url = app.deploy(model_dir, settings)
+    try:
+        with pytest.raises(ConfigError, match=r"asks for keys.*serve\.access\.keys_file"):
+            app.deploy(model_dir, settings.replace(access=AccessConfig()))
+        with pytest.raises(openai.AuthenticationError):
+            openai.OpenAI(base_url=url, api_key="none", max_retries=0).models.list()
+        assert openai.OpenAI(base_url=url, api_key=key, max_retries=0).models.list().data
+    finally:
+        app.shutdown()
