@@ -31,8 +31,7 @@ def submit(job: str, words: Sequence[str], *, cluster: str | None, submission_id
 
     `cluster` is the URL of the dashboard, by default RAY_API_SERVER_ADDRESS. The same id again goes on: it
     follows a job that runs, and starts one that has ended anew, which finds what is finished. Raises
-    ConfigError outside a checkout and for a recipe that would not be uploaded, OchatError where no cluster
-    answers.
+    ConfigError outside a checkout and for an id that is another job's, OchatError where no cluster answers.
     """
     script = Path("jobs") / f"{job}.py"
     if not script.is_file():
