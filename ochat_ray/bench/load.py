@@ -141,8 +141,8 @@ def _table(found: Mapping[tuple[int, int], Point], replicas: list[int], clients:
 
     lines = [
         "Tokens a second; milliseconds to the first token, median and 99th percentile (of few replies, the "
-        f"longest). The knee: the fewest clients with {KNEE:.0%} of the highest throughput. {REPLY} tokens a reply, "
-        "streamed.",
+        f"longest). The knee: the fewest clients with {KNEE:.0%} of the highest throughput. {REPLY} tokens a "
+        "reply, streamed.",
         "",
         "| clients | " + " | ".join(f"{number} replica(s)" for number in replicas) + " |",
         "|---" * (len(replicas) + 1) + "|",
