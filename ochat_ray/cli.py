@@ -453,13 +453,13 @@ def _serve(args: argparse.Namespace) -> None:
 
 
 def _served_recipe(args: argparse.Namespace, exported: Exported) -> Recipe:
-    """The recipe that was named, or the one that the model was trained with."""
+    """The recipe that was named, or the one that the model was trained with, where it was trained here."""
     from ochat_ray.config import Recipe, load_recipe, override_recipe
     from ochat_ray.strict import parse
 
-    if args.recipe:
-        return load_recipe(args.recipe, args.overrides)
-    trained = parse(Recipe, exported.facts.get("recipe", {}), str(args.model / "ochat.json"))
+    if args.recipe or "recipe" not in exported.facts:
+        return load_recipe(args.recipe or DEFAULT_RECIPE, args.overrides)
+    trained = parse(Recipe, exported.facts["recipe"], str(args.model / "ochat.json"))
     return override_recipe(trained, args.overrides)
 
 
