@@ -37,9 +37,9 @@ Ray is coming up; Ctrl-C stops it and what runs on it. In another terminal:
 
   source .venv/bin/activate
   export RAY_API_SERVER_ADDRESS=http://127.0.0.1:$DASHBOARD_PORT RAY_AUTH_MODE=$RAY_AUTH_MODE RAY_AUTH_TOKEN=${RAY_AUTH_TOKEN:-}
-  ochat-ray sample work/pages
-  ochat-ray base work/base --recipe tiny-cpu
-  ochat-ray submit pipeline "\$PWD/work/pages" "\$PWD/work/out" --base "\$PWD/work/base" --recipe tiny-cpu
+  ochat-ray sample rehearsal/pages
+  ochat-ray base rehearsal/base --recipe tiny-cpu
+  ochat-ray submit pipeline "\$PWD/rehearsal/pages" "\$PWD/rehearsal/out" --base "\$PWD/rehearsal/base" --recipe tiny-cpu
   ochat-ray chat "What is the capital of Australia?"
 
 NOTE

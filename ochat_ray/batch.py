@@ -50,13 +50,13 @@ def infer(folder: Path, config: ServeConfig, requests: Sequence[Mapping[str, Any
     from ochat_ray.serve.app import gpus_of
     from ochat_ray.serve.offline import BatchWorker
 
-    gpus = gpus_of(config)
-    if gpus and fixed() and not ray.cluster_resources().get("GPU"):
+    gpus, have = gpus_of(config), ray.cluster_resources().get("GPU", 0)
+    if gpus and fixed() and not have:
         raise ConfigError(
             f"serve.gpus_per_replica = {gpus:g}: this machine has no GPU, and no engine could ever start; "
             "set serve.gpus_per_replica=0"
         )
-    if gpus > ray.cluster_resources().get("GPU", 0):
+    if gpus > have:
         say(f"batch: waiting for {gpus:g} GPU an engine; on CPUs it is serve.gpus_per_replica=0")
     running = config.engine.max_running
     rows = [{"place": place, "request": json.dumps(request)} for place, request in enumerate(requests)]

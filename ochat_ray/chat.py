@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ import httpx2
 import openai
 from openai.types.chat import ChatCompletionMessageParam
 
-from ochat_ray.client import openai_client
+from ochat_ray.client import NO_KEY, api_key, openai_client
 from ochat_ray.errors import OchatError
 
 HELP = "/new starts over, /quit leaves"
@@ -83,7 +82,7 @@ def _converse(
 def _what_failed(url: str, error: Exception) -> str:
     if isinstance(error, openai.APIConnectionError):
         return f"no server answers at {url}; start one with `ochat-ray serve MODEL_DIR`, or give its --url"
-    if isinstance(error, openai.AuthenticationError) and not os.environ.get("OPENAI_API_KEY"):
+    if isinstance(error, openai.AuthenticationError) and api_key("OPENAI_API_KEY") == NO_KEY:
         return f"{url} asks for a key, one of `ochat-ray keys add`: set OPENAI_API_KEY"
     if isinstance(error, openai.APIStatusError):
         return f"{url} refused: {error.message}"

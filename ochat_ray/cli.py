@@ -548,10 +548,10 @@ def _pack(args: argparse.Namespace) -> None:
     with cluster(args.address):
         manifest = pack(args.input, args.output, shard_mb=args.shard_mb, kind=args.format)
     counts = manifest["counts"]
-    tell_job(result=str(args.output), counts=counts)
     print(f"{counts['pages']:,} pages in {len(manifest['files']):,} files in {args.output}")
     for source, reason, detail in manifest["rejected"]:
         print(f"not packed: {source}: {reason} ({detail})")
+    tell_job(result=str(args.output), counts=counts)
 
 
 def _keys(args: argparse.Namespace) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ import httpx2
 import openai
 
 from ochat_ray.errors import ConfigError
+from ochat_ray.loopback import is_loopback
 
 NO_KEY = "none"
 
@@ -40,8 +40,4 @@ def api_key(variable: str) -> str:
 
 
 def _loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(urlsplit(url).hostname or "")

@@ -20,6 +20,7 @@ from ray.serve.schema import ApplicationStatus, LoggingConfig
 from ochat_ray.config import ServeConfig
 from ochat_ray.errors import CheckpointError, ConfigError
 from ochat_ray.exported import load_exported
+from ochat_ray.loopback import is_loopback
 from ochat_ray.progress import say
 from ochat_ray.runtime import fixed, require_free_port
 from ochat_ray.serve.access.keys import read_keys
@@ -132,7 +133,8 @@ def deploy(model: Path, config: ServeConfig, also: Mapping[str, Path] | None = N
     started where it does not run yet; a running one keeps its other applications. A version that is up
     already serves on until the new one does where the cluster has room for both, and again if the new one
     fails. Raises CheckpointError for a folder that cannot be served, ConfigError for a busy port, for a keys
-    file that cannot be used and for a cluster that is too small.
+    file that cannot be used, for one that asks for no keys in place of one that does, for tracing that is not
+    installed and for a cluster that is too small.
     """
     require_exporter()
     folders = folders_of(model, config, also or {})
@@ -164,7 +166,7 @@ def deploy(model: Path, config: ServeConfig, also: Mapping[str, Path] | None = N
                 f"the endpoint that runs at {base} asks for keys, and this one would not; give it "
                 f"serve.access.keys_file, or take that one down first with `serve delete {APP_NAME}`"
             )
-        if not _is_loopback(config.host):
+        if not is_loopback(config.host):
             say(f"serve.host={config.host} without serve.access.keys_file: who reaches the port is answered")
     try:
         serve.run_many(
@@ -306,10 +308,6 @@ def _reason(message: str) -> str:
     line = next(line for line in reversed(message.splitlines()) if line.strip())
     name, _, text = line.strip().partition(": ")
     return text if name.endswith("Error") and text else line.strip()
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def _asks_for_keys(base: str) -> bool:

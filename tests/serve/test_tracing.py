@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +24,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from ochat_ray.errors import ConfigError
 from ochat_ray.serve import tracing
 from tests.ports import free_port
+from tests.waiting import wait_for
 
 PATIENCE_S = 120.0
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -91,7 +91,7 @@ def test_a_request_is_one_trace_from_the_client_to_the_engine(
     command += ["serve.chat_page.enabled=false", f"serve.access.log.path={log}"]
     server = subprocess.Popen(command, env={**os.environ, **settings})
     try:
-        wait_for(lambda: answers(port) or server.poll() is not None)
+        wait_for(lambda: answers(port) or server.poll() is not None, what="server", seconds=PATIENCE_S)
         assert server.poll() is None
         body = {"model": "openchat", "messages": [{"role": "user", "content": "a secret"}], "max_tokens": 4}
         body |= {"stream": True, "temperature": 0}
@@ -99,7 +99,7 @@ def test_a_request_is_one_trace_from_the_client_to_the_engine(
         assert httpx2.post(url, json=body, timeout=60).status_code == 200
         traced = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
         assert httpx2.post(url, json=body, headers=traced, timeout=60).status_code == 200
-        wait_for(lambda: len(whole_traces(collector)) == 2)
+        wait_for(lambda: len(whole_traces(collector)) == 2, what="second trace", seconds=PATIENCE_S)
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(PATIENCE_S)
@@ -157,14 +157,6 @@ def facts(span: Any) -> dict[str, Any]:
 def lines(folder: Path) -> list[dict[str, Any]]:
     found = folder.glob("requests*.jsonl")
     return [json.loads(line) for path in found for line in path.read_text().splitlines()]
-
-
-def wait_for(what: Any) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
-    return found
 
 
 def test_a_request_that_is_not_traced_has_no_trace() -> None:

@@ -14,7 +14,8 @@ from ray.cluster_utils import Cluster
 
 from ochat_ray.config import Recipe
 from ochat_ray.train import run
-from tests.train.runs import attempts, last_step, wait_for
+from tests.train.runs import attempts, last_step
+from tests.waiting import wait_for
 
 PATIENCE_S = 240
 

@@ -6,15 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from ochat_ray.config import Recipe
 from ochat_ray.train import log
-
-T = TypeVar("T")
 
 DRIVER = """
 import sys
@@ -38,17 +33,6 @@ def start_driver(data: Path, base: Path, output: Path, recipe: Recipe) -> subpro
         # What a test run in the background ignores, its children would.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-
-
-def wait_for(found: Callable[[], T], *, what: str, seconds: float = 120) -> T:
-    """The first true value of `found`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = found()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"no {what} within {seconds} s")
 
 
 def registered_step(output: Path) -> int:

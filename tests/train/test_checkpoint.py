@@ -13,7 +13,8 @@ import pytest
 from ochat_ray.config import CheckpointConfig, Recipe
 from ochat_ray.train import log
 from ochat_ray.train.run import TrainResult, train
-from tests.train.runs import attempts, last_step, registered_step, start_driver, wait_for
+from tests.train.runs import attempts, last_step, registered_step, start_driver
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -14,7 +14,7 @@ from ochat_ray.config import Recipe
 from ochat_ray.errors import ConfigError
 from ochat_ray.train.placement import find_need, waiting
 from ochat_ray.train.run import train
-from tests.train.runs import wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -36,9 +36,9 @@ from tests.train.runs import (
     registered_step,
     start_driver,
     training_workers,
-    wait_for,
 )
 from tests.train.whole import whole_model
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ochat_ray.stages import StageLog
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -53,16 +52,9 @@ def test_a_start_that_is_killed_was_booked_as_it_went_on(
     monkeypatch.setattr("ochat_ray.stages.BOOK_S", 0.0)
     log = StageLog(tmp_path)
     with log.stage("train", {"data": "a"}) as made:
-        wait_for(lambda: log.read().get("train", {}).get("seconds", 0) > 1)
+        wait_for(lambda: log.read().get("train", {}).get("seconds", 0) > 1, what="booking", seconds=60)
         killed = log.read()["train"]  # what is there if nothing comes any more
         made["model"] = "b"
     assert killed["starts"] == 1 and killed["outputs"] == {} and killed["node_hours"]["head"] > 0
     assert log.read()["train"]["starts"] == 1
     assert log.read()["train"]["node_hours"]["head"] > killed["node_hours"]["head"]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)

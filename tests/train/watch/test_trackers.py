@@ -22,8 +22,8 @@ from ochat_ray.train.folders import Folders
 from ochat_ray.train.watch import trackers
 from ochat_ray.train.watch.steps import Steps
 from ochat_ray.train.watch.trackers import Senders, check, metrics
-from tests.train.runs import wait_for
 from tests.train.watch.runs import sent, skipped_line, speed_line, start, step_line, write
+from tests.waiting import wait_for
 
 
 class Watched:
